@@ -17,7 +17,9 @@ AgentsCloudError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 
 class AgentsCloudError(Exception):
@@ -39,6 +41,15 @@ class InputError(AgentsCloudError):
         self.fix = fix
         self.file = file
         self.line = line
+
+    @classmethod
+    def together(cls, problems: Sequence[Self]) -> Self:
+        """One error that tells all `problems`, so that a person can mend them in one go."""
+        if len(problems) == 1:
+            return problems[0]
+        whole = cls(problems[0].problem, problems[0].fix, file=problems[0].file, line=problems[0].line)
+        whole.args = (f"{len(problems)} problems:\n" + "\n".join(f"  {problem}" for problem in problems),)
+        return whole
 
 
 class DefinitionError(InputError):

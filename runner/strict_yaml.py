@@ -1,0 +1,75 @@
+"""YAML from a repository, read strictly: no aliases (bombs), no doubled keys, and every text knows its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from errors import InputError
+
+
+class Text(str):
+    """A string scalar that remembers its line (from 1) in the file it came from."""
+
+    line: int
+
+    @classmethod
+    def at(cls, value: str, line: int) -> Self:
+        text = cls(value)
+        text.line = line
+        return text
+
+
+class _StrictLoader(yaml.SafeLoader):
+    first_line = 1
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.constructor.ConstructorError(
+                None, None, "an alias (*name) is not allowed", self.peek_event().start_mark
+            )
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+    def construct_text(self, node: yaml.ScalarNode) -> Text:
+        return Text.at(str(self.construct_scalar(node)), node.start_mark.line + self.first_line)
+
+
+_StrictLoader.add_constructor("tag:yaml.org,2002:str", _StrictLoader.construct_text)
+# A date or a bare `on` in a definition is text to us; numbers, booleans and null keep their type.
+_StrictLoader.add_constructor("tag:yaml.org,2002:timestamp", _StrictLoader.construct_text)
+
+
+def read_mapping(text: str, error: type[InputError], file: Path, first_line: int = 1) -> dict[Any, Any]:
+    """Parse `text`, which starts on `first_line` of `file`, as one YAML mapping; strings come as `Text`.
+
+    Raises `error` with file, line and remedy for anything else.
+    """
+    loader = _StrictLoader(text)
+    loader.first_line = first_line
+    try:
+        data = loader.get_single_data()
+    except yaml.MarkedYAMLError as broken:
+        mark = broken.problem_mark or broken.context_mark
+        line = first_line + mark.line if mark else first_line
+        problem = broken.problem or broken.context or "it does not parse"
+        raise error(f"malformed YAML: {problem}", "correct the YAML at this line", file=file, line=line) from broken
+    except (yaml.YAMLError, ValueError) as broken:
+        raise error(f"malformed YAML: {broken}", "correct the YAML", file=file, line=first_line) from broken
+    except RecursionError:
+        raise error("YAML nested too deeply", "flatten it", file=file, line=first_line) from None
+    finally:
+        loader.dispose()
+    if not isinstance(data, dict):
+        kind = "empty" if data is None else f"a {type(data).__name__}"
+        raise error(f"the YAML is {kind}, not a mapping", "write `key: value` lines", file=file, line=first_line)
+    return data
