@@ -9,6 +9,7 @@ AgentsCloudError
 │   ├── SettingsError          environment variables, command line, stack configuration
 │   └── PlanError              definitions, geography and settings that do not fit together
 ├── Unavailable                a dependency is away; the same call may succeed later
+│   └── RateLimited            GitHub refuses calls until a stated time
 ├── BudgetExceeded             a cap would be passed; nothing was spent
 ├── StaleFence                 another runner holds this mission now; nothing was written
 ├── GitHubError                GitHub answered with an error status
@@ -18,6 +19,7 @@ AgentsCloudError
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -78,6 +80,14 @@ class PlanError(InputError):
 
 class Unavailable(AgentsCloudError):
     """A dependency (PostgreSQL, Redis, GitHub, a model) is away; try again later."""
+
+
+class RateLimited(Unavailable):
+    """GitHub takes no calls before `retry_at` (UTC); a caller that keeps a schedule waits until then."""
+
+    def __init__(self, retry_at: datetime) -> None:
+        super().__init__(f"GitHub's rate limit is used up until {retry_at.isoformat(timespec='seconds')}")
+        self.retry_at = retry_at
 
 
 class BudgetExceeded(AgentsCloudError):
