@@ -1,0 +1,65 @@
+"""Connections to PostgreSQL. They are a budget: a small RDS has about 400, so pools are small and shrink to none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+import asyncpg
+
+from errors import Unavailable
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+CONNECT_SECONDS = 10.0
+COMMAND_SECONDS = 30.0
+IDLE_SECONDS = 5.0  # then the pool closes a connection
+# What asyncpg raises when the server is away, restarting or cut off; all of it may pass.
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+)
+
+
+@asynccontextmanager
+async def open_pool(url: str, *, most: int, application: str) -> AsyncIterator[Pool]:
+    """A pool of at most `most` connections that holds none while idle; it does not connect yet."""
+    pool = asyncpg.create_pool(
+        url,
+        min_size=0,
+        max_size=most,
+        max_inactive_connection_lifetime=IDLE_SECONDS,
+        timeout=CONNECT_SECONDS,
+        command_timeout=COMMAND_SECONDS,
+        server_settings={"application_name": application},
+    )
+    await pool
+    try:
+        yield pool
+    finally:
+        try:
+            await asyncio.wait_for(pool.close(), CONNECT_SECONDS)
+        except TimeoutError:
+            pool.terminate()
+
+
+@asynccontextmanager
+async def open_connection(url: str) -> AsyncIterator[Connection]:
+    """One connection, for a command. Raises Unavailable where the server does not answer."""
+    try:
+        connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS)
+    except AWAY as away:
+        raise Unavailable(f"PostgreSQL does not answer ({away}); check DATABASE_URL and that it runs") from away
+    try:
+        yield connection
+    finally:
+        await connection.close(timeout=CONNECT_SECONDS)

