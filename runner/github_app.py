@@ -62,7 +62,7 @@ class _Issued:
 class AppTokens:
     """Installation tokens of a GitHub App, one an owner, renewed five minutes before they expire.
 
-    Raises SettingsError when the key cannot sign, GitHubError 404 when the App is not installed for the owner.
+    Raises SettingsError when the key cannot sign, GitHubError 404 when the App is not installed.
     """
 
     def __init__(self, app_id: str, private_key: str, *, clock: Callable[[], float] = time.time) -> None:

@@ -1,6 +1,6 @@
 """GitHub's rate limits, one state an owner (each installation has its own limit).
 
-Source: docs.github.com, "Rate limits for the REST API". Calls that go on while limited may get the App banned.
+Source: docs.github.com, "Rate limits for the REST API". Calls made while limited may get the App banned.
 """
 
 from __future__ import annotations

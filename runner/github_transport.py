@@ -75,7 +75,7 @@ class _Unusable(Exception):
 
 
 class Transport:
-    """One connection pool, used as `async with`. `clock` gives epoch seconds; tests replace it and `sleep`."""
+    """A connection pool, used as `async with`. `clock` gives epoch seconds; tests replace it and `sleep`."""
 
     def __init__(
         self,
@@ -126,8 +126,8 @@ class Transport:
     ) -> Answer:
         """One call, repeated where that is harmless.
 
-        `repeatable` says that a second call changes nothing more (default: by method). Raises GitHubError for
-        4xx, RateLimited when the limit ends later than `max_wait`, Unavailable when no usable answer came: the
+        `repeatable`: a second call changes nothing more (default: by method). Raises GitHubError for 4xx,
+        RateLimited when the limit ends later than `max_wait`, Unavailable when no usable answer came: the
         effect of a call that is not repeatable may then have happened or not.
         """
         repeatable = method in REPEATABLE if repeatable is None else repeatable
@@ -169,12 +169,13 @@ class Transport:
         repository: str = "",
         params: Mapping[str, str | int] | None = None,
         key: str | None = None,
+        bearer: str | None = None,
     ) -> AsyncIterator[Any]:
         """Every item of a list (under `key` where GitHub wraps the list), page by page, at most MAX_PAGES."""
         url: str | URL = path
         query: Mapping[str, str | int] | None = {"per_page": 100, **(params or {})}
         for _ in range(MAX_PAGES):
-            answer = await self.request("GET", url, repository=repository, params=query)
+            answer = await self.request("GET", url, repository=repository, params=query, bearer=bearer)
             items = answer.data[key] if key and isinstance(answer.data, dict) else answer.data
             if not isinstance(items, list):
                 raise GitHubError(answer.status, f"{path} did not answer with a list")
