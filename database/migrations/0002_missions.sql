@@ -32,7 +32,8 @@ CREATE TABLE missions (
     candidates jsonb NOT NULL DEFAULT '[]',
     misrouted_from text,  -- the agent that the matcher chose where a person's label chose another
     paid boolean NOT NULL DEFAULT false,
-    approved_by text,
+    unchecked_logins text[] NOT NULL DEFAULT '{}',  -- people whose right to spend is to be looked up on GitHub
+    approved_by text,  -- the person with write access for whom a paid mission started
     not_before timestamptz NOT NULL DEFAULT now(),
     fence bigint NOT NULL DEFAULT 0,
     lease_until timestamptz,
@@ -95,6 +96,40 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON inbox, missions, outbox, pauses TO gatew
 GRANT SELECT ON missions, pauses TO agents;
 GRANT UPDATE (state, reason, not_before, fence, lease_until, runner_id, attempts, claimed_at) ON missions TO agents;
 
+-- What follows from a mission's end, whoever ended it: the outcome, the statistics, the effects on GitHub.
+CREATE FUNCTION remember_outcome(
+    v_mission missions, p_solution text, p_lessons text, p_files text[], p_effects jsonb
+) RETURNS void
+    LANGUAGE plpgsql SET search_path = public, pg_temp
+    AS $$
+DECLARE
+    v_minutes double precision := extract(epoch FROM v_mission.finished_at - v_mission.claimed_at) / 60;
+BEGIN
+    IF v_mission.state IN ('done', 'failed') THEN
+        INSERT INTO agent_memories (
+            agent_name, mission_id, agent_specialization, repository, issue_number, issue_title, issue_body,
+            issue_labels, issue_author, solution_approach, lessons_learned, files, state, resolution_time_minutes,
+            tokens, cost_usd, arm, recalled_count)
+        SELECT v_mission.agent_name, v_mission.id, a.specialization, v_mission.repository, v_mission.issue_number,
+               v_mission.title, v_mission.body, v_mission.labels, v_mission.author, p_solution, p_lessons, p_files,
+               CASE v_mission.state WHEN 'failed' THEN 'failed' ELSE 'pending' END, v_minutes,
+               v_mission.tokens, v_mission.cost_usd, v_mission.arm, coalesce(jsonb_array_length(v_mission.recalled), 0)
+        FROM agents a WHERE a.agent_name = v_mission.agent_name;
+        UPDATE agent_performance
+        SET total_missions = total_missions + 1,
+            failed_missions = failed_missions + (v_mission.state = 'failed')::integer,
+            avg_resolution_time_minutes =
+                (coalesce(avg_resolution_time_minutes, 0) * total_missions + v_minutes) / (total_missions + 1),
+            last_updated = now()
+        WHERE agent_name = v_mission.agent_name;
+    END IF;
+    INSERT INTO outbox (mission_id, kind, payload)
+    SELECT v_mission.id, effect->>'kind', effect->'payload' FROM jsonb_array_elements(p_effects) AS effect
+    WHERE effect->>'kind' <> 'wake'
+    ON CONFLICT DO NOTHING;
+END $$;
+REVOKE ALL ON FUNCTION remember_outcome(missions, text, text, text[], jsonb) FROM PUBLIC;
+
 -- Remember: one transaction, checked against the fence. FALSE: the lease has passed on and nothing was written.
 -- p_effects: [{"kind": "comment"|"pull_request", "payload": {…}}]
 CREATE FUNCTION finish_mission(
@@ -105,48 +140,52 @@ CREATE FUNCTION finish_mission(
     AS $$
 DECLARE
     v_mission missions;
-    v_minutes double precision;
 BEGIN
     IF p_state NOT IN ('done', 'declined', 'failed', 'cancelled') THEN
         RAISE EXCEPTION 'a runner cannot finish a mission as %', p_state;
     END IF;
     UPDATE missions
-    SET state = p_state, reason = p_reason, answer = p_answer, tokens = p_tokens, cost_usd = p_cost,
+    SET state = p_state, reason = p_reason, answer = p_answer, tokens = p_tokens,
+        -- What was reserved counts too: a runner that died in a call may have spent it.
+        cost_usd = greatest(p_cost, (
+            SELECT coalesce(sum(coalesce(settled_usd, reserved_usd)), 0) FROM spending WHERE mission_id = p_mission)),
         recalled = p_recalled, lease_until = NULL, finished_at = clock_timestamp()
     WHERE id = p_mission AND fence = p_fence AND state = 'running' AND agent_name = current_agent()
     RETURNING * INTO v_mission;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    IF p_state IN ('done', 'failed') THEN
-        v_minutes := extract(epoch FROM v_mission.finished_at - v_mission.claimed_at) / 60;
-        INSERT INTO agent_memories (
-            agent_name, mission_id, agent_specialization, repository, issue_number, issue_title, issue_body,
-            issue_labels, issue_author, solution_approach, lessons_learned, files, state, resolution_time_minutes,
-            tokens, cost_usd, arm, recalled_count)
-        SELECT v_mission.agent_name, v_mission.id, a.specialization, v_mission.repository, v_mission.issue_number,
-               v_mission.title, v_mission.body, v_mission.labels, v_mission.author, p_solution, p_lessons, p_files,
-               CASE p_state WHEN 'failed' THEN 'failed' ELSE 'pending' END, v_minutes,
-               p_tokens, p_cost, v_mission.arm, coalesce(jsonb_array_length(p_recalled), 0)
-        FROM agents a WHERE a.agent_name = v_mission.agent_name;
-        UPDATE agent_performance
-        SET total_missions = total_missions + 1,
-            failed_missions = failed_missions + (p_state = 'failed')::integer,
-            avg_resolution_time_minutes =
-                (coalesce(avg_resolution_time_minutes, 0) * total_missions + v_minutes) / (total_missions + 1),
-            last_updated = now()
-        WHERE agent_name = v_mission.agent_name;
-    END IF;
-    INSERT INTO outbox (mission_id, kind, payload)
-    SELECT p_mission, effect->>'kind', effect->'payload' FROM jsonb_array_elements(p_effects) AS effect
-    WHERE effect->>'kind' <> 'wake'
-    ON CONFLICT DO NOTHING;
+    PERFORM remember_outcome(v_mission, p_solution, p_lessons, p_files, p_effects);
     RETURN true;
 END $$;
 REVOKE ALL ON FUNCTION finish_mission(uuid, bigint, text, text, text, text, text, text[], bigint, numeric, jsonb, jsonb)
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION finish_mission(
     uuid, bigint, text, text, text, text, text, text[], bigint, numeric, jsonb, jsonb) TO agents;
+
+-- A mission whose runners all died in it fails instead of killing runners for ever. How many did.
+CREATE FUNCTION abandon_missions(p_max_attempts integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
+    AS $$
+DECLARE
+    v_mission missions;
+    v_count integer := 0;
+BEGIN
+    FOR v_mission IN
+        UPDATE missions
+        SET state = 'failed', lease_until = NULL, finished_at = clock_timestamp(), fence = fence + 1,
+            reason = format('%s runners in a row did not finish it', attempts)
+        WHERE state = 'running' AND lease_until < now() AND attempts >= p_max_attempts
+        RETURNING *
+    LOOP
+        PERFORM remember_outcome(v_mission, '', NULL, '{}', jsonb_build_array(jsonb_build_object(
+            'kind', 'comment', 'payload', jsonb_build_object('body', 'I could not finish this: ' || v_mission.reason || '.'))));
+        v_count := v_count + 1;
+    END LOOP;
+    RETURN v_count;
+END $$;
+REVOKE ALL ON FUNCTION abandon_missions(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION abandon_missions(integer) TO gateway;
 
 -- The repository has judged an outcome. p_state succeeded: recallable from now on; failed: refuted or reverted.
 -- NULL where there is no such memory or it stands so already; else the memory's id.

@@ -29,8 +29,10 @@ CREATE INDEX spending_mission ON spending (mission_id);
 GRANT SELECT ON spending, spending_totals TO gateway;
 GRANT SELECT, UPDATE ON spending_caps TO gateway;
 
--- The reservation's id; NULL where a cap would be passed (then nothing changed) or the fence has moved on.
-CREATE FUNCTION reserve_spending(p_mission uuid, p_fence bigint, p_usd numeric) RETURNS uuid
+-- The reservation, or the scope whose cap would be passed (then nothing changed); both NULL: the fence has moved on.
+CREATE FUNCTION reserve_spending(
+    p_mission uuid, p_fence bigint, p_usd numeric, OUT reservation uuid, OUT refused_by text
+)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
     AS $$
 DECLARE
@@ -38,14 +40,13 @@ DECLARE
     v_now timestamp := now() AT TIME ZONE 'UTC';
     v_scope text;
     v_period text;
-    v_id uuid;
 BEGIN
     IF p_usd IS NULL OR p_usd < 0 OR p_usd = 'NaN' THEN
         RAISE EXCEPTION 'cannot reserve % dollars', p_usd;
     END IF;
     PERFORM FROM missions WHERE id = p_mission AND fence = p_fence AND state = 'running' AND agent_name = v_agent;
     IF NOT FOUND THEN
-        RETURN NULL;
+        RETURN;
     END IF;
     BEGIN
         -- Always in this order, so that two runners never wait for each other.
@@ -60,11 +61,10 @@ BEGIN
                 RAISE EXCEPTION USING ERRCODE = 'AC001', MESSAGE = v_scope;
             END IF;
         END LOOP;
-        INSERT INTO spending (mission_id, agent_name, reserved_usd) VALUES (p_mission, v_agent, p_usd) RETURNING id INTO v_id;
+        INSERT INTO spending (mission_id, agent_name, reserved_usd) VALUES (p_mission, v_agent, p_usd) RETURNING id INTO reservation;
     EXCEPTION WHEN SQLSTATE 'AC001' THEN
-        RETURN NULL;
+        refused_by := v_scope;
     END;
-    RETURN v_id;
 END $$;
 REVOKE ALL ON FUNCTION reserve_spending(uuid, bigint, numeric) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION reserve_spending(uuid, bigint, numeric) TO agents;

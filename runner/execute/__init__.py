@@ -6,11 +6,12 @@ the agent's own past work. Each lives in the module of its name, so that a runne
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, Self
 from uuid import UUID
 
 from runner.agents import Agent
@@ -65,6 +66,22 @@ class Change:
     """The full commit id that `files` was made against."""
     files: Mapping[str, bytes | None]
     """Path in the repository → new content; None deletes."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As the outbox keeps it until the gateway has made the pull request."""
+        files = {
+            path: None if content is None else base64.b64encode(content).decode("ascii")
+            for path, content in self.files.items()
+        }
+        return {"title": self.title, "body": self.body, "base_sha": self.base_sha, "files": files}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The change that `to_json` wrote."""
+        files = {
+            path: None if content is None else base64.b64decode(content) for path, content in data["files"].items()
+        }
+        return cls(data["title"], data["body"], data["base_sha"], files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +143,22 @@ class Wallet(Protocol):
         ...
 
 
-class RepositorySource(Protocol):
-    """Where a checkout comes from; the GitHub client satisfies it."""
+class Head(Protocol):
+    """A branch and the commit that it points to."""
 
-    async def default_head(self, repository: str) -> str:
-        """The full commit id of the default branch's head."""
+    @property
+    def branch(self) -> str: ...
+    @property
+    def sha(self) -> str: ...
+
+
+class RepositorySource(Protocol):
+    """Where a checkout comes from; `runner.github.GitHub` satisfies it."""
+
+    async def head(self, repository: str) -> Head:
+        """The default branch and its newest commit."""
         ...
 
-    async def download_tarball(self, repository: str, ref: str, target: Path, max_bytes: int) -> None:
-        """Write the repository at `ref` as a gzipped tarball of at most `max_bytes` to `target`."""
+    async def tarball(self, repository: str, ref: str, target: Path, max_bytes: int) -> int:
+        """Write the tree of `ref` as .tar.gz of at most `max_bytes` to `target`; its size."""
         ...

@@ -1,0 +1,57 @@
+"""Deliveries from GitHub: stored before they are acknowledged, then taken in the order in which they came."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from database.connect import Connection, Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One webhook delivery as it was stored."""
+
+    delivery_id: str
+    event: str
+    repository: str
+    payload: Mapping[str, Any]
+
+
+_STORE = """
+INSERT INTO inbox (delivery_id, event, repository, payload) VALUES ($1, $2, $3, $4)
+ON CONFLICT (delivery_id) DO NOTHING
+"""
+
+
+async def store_delivery(pool: Pool, delivery: Delivery) -> bool:
+    """True once it is committed; False where a delivery of this id was stored before."""
+    status = await pool.execute(
+        _STORE, delivery.delivery_id, delivery.event, delivery.repository, json.dumps(delivery.payload)
+    )
+    return status == "INSERT 0 1"
+
+
+# One gateway replica at a time takes deliveries, so that an issue's events are worked in their order.
+_LOCK = "SELECT pg_try_advisory_xact_lock(hashtext('inbox'))"
+_TAKE = """
+SELECT delivery_id, event, repository, payload FROM inbox WHERE processed_at IS NULL ORDER BY sequence LIMIT $1
+"""
+_DONE = "UPDATE inbox SET processed_at = now(), result = $2 WHERE delivery_id = $1"
+
+
+async def take_deliveries(connection: Connection, most: int) -> list[Delivery]:
+    """Up to `most` waiting deliveries, oldest first; none where another replica holds the inbox. In a transaction."""
+    if not await connection.fetchval(_LOCK):
+        return []
+    return [
+        Delivery(row["delivery_id"], row["event"], row["repository"], json.loads(row["payload"]))
+        for row in await connection.fetch(_TAKE, most)
+    ]
+
+
+async def mark_processed(connection: Connection, delivery: Delivery, result: str) -> None:
+    """Say what came of a delivery; in the transaction that took it."""
+    await connection.execute(_DONE, delivery.delivery_id, result[:500])

@@ -1,0 +1,149 @@
+"""Memory: an agent recalls its own proven successes, and nothing else.
+
+Who asks is decided by the database: policies show a login role the rows of its own agent alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from database.connect import Connection, Pool
+
+RECALL_LIMIT = 5
+THRESHOLD = 0.7  # a 70 % chance of a true match (the proposal's "> 0.7 similarity", calibrated)
+CANDIDATES = 40  # of each kind, before the final similarity is computed
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """One earlier success of the agent that asks."""
+
+    memory_id: UUID
+    issue_number: int
+    issue_title: str
+    solution_approach: str
+    lessons_learned: str | None
+    similarity: float
+    """Chance from 0 to 1 that it is a true match."""
+    why: str
+    created_at: datetime
+
+
+# Exact inside one partition: a shared approximate index under an agent filter loses most of the answers.
+_RECALL = """
+WITH by_vector AS MATERIALIZED (
+    SELECT memory_id, 1 - (embedding <=> $2::vector) AS cosine FROM agent_memory_embeddings
+    WHERE agent_name = $1 AND recallable AND model = $3 AND vector_dims(embedding) = vector_dims($2::vector)
+    ORDER BY embedding <=> $2::vector LIMIT $4)
+SELECT m.id, m.issue_number, m.issue_title, m.solution_approach, m.lessons_learned, m.created_at, by_vector.cosine
+FROM by_vector JOIN agent_memories m ON m.agent_name = $1 AND m.id = by_vector.memory_id
+WHERE m.state = 'succeeded'
+ORDER BY cosine DESC
+"""
+
+
+async def recall(
+    pool: Pool,
+    agent: str,
+    *,
+    embedding: str,
+    model: str,
+    threshold: float = THRESHOLD,
+    limit: int = RECALL_LIMIT,
+) -> list[Recalled]:
+    """At most `limit` successes of `agent` that are as similar as `threshold` or more, best first."""
+    rows = await pool.fetch(_RECALL, agent, embedding, model, CANDIDATES)
+    found = [
+        Recalled(
+            memory_id=row["id"],
+            issue_number=row["issue_number"],
+            issue_title=row["issue_title"],
+            solution_approach=row["solution_approach"],
+            lessons_learned=row["lessons_learned"],
+            similarity=row["cosine"],
+            why=f"cosine {row['cosine']:.2f}",
+            created_at=row["created_at"],
+        )
+        for row in rows
+    ]
+    return [memory for memory in found if memory.similarity >= threshold][:limit]
+
+
+def vector_text(embedding: Sequence[float]) -> str:
+    """pgvector's text form, so that no runner needs numpy."""
+    return "[" + ",".join(f"{value:.7g}" for value in embedding) + "]"
+
+
+_MISSIONS_OF_ISSUE = """
+SELECT id FROM missions WHERE repository = $1 AND issue_number = $2 AND state IN ('done', 'failed')
+ORDER BY accepted_at DESC LIMIT 1
+"""
+_MISSION_OF_PULL_REQUEST = "SELECT id FROM missions WHERE repository = $1 AND pr_number = $2"
+_JUDGE = "SELECT judge_outcome($1, $2, $3, $4, $5, $6, $7)"
+
+
+async def finished_mission(connection: Connection, repository: str, issue_number: int) -> UUID | None:
+    """The newest finished mission of an issue."""
+    mission: UUID | None = await connection.fetchval(_MISSIONS_OF_ISSUE, repository, issue_number)
+    return mission
+
+
+async def mission_of_pull_request(connection: Connection, repository: str, pr_number: int) -> UUID | None:
+    """The mission that made a pull request."""
+    mission: UUID | None = await connection.fetchval(_MISSION_OF_PULL_REQUEST, repository, pr_number)
+    return mission
+
+
+async def judge_outcome(
+    connection: Connection,
+    mission: UUID,
+    *,
+    succeeded: bool,
+    by: str,
+    solution: str | None = None,
+    pr_number: int | None = None,
+    merged: bool | None = None,
+    reverted: bool = False,
+) -> UUID | None:
+    """The repository's word on an outcome; the memory's id where it changed something. A success is recallable then."""
+    memory: UUID | None = await connection.fetchval(
+        _JUDGE, mission, "succeeded" if succeeded else "failed", by, solution, pr_number, merged, reverted
+    )
+    return memory
+
+
+@dataclass(frozen=True, slots=True)
+class Unembedded:
+    """A success that has no embedding of the current model yet."""
+
+    agent: str
+    memory_id: UUID
+    text: str
+
+
+_UNEMBEDDED = """
+SELECT m.agent_name, m.id, m.issue_title || E'\\n' || m.issue_body || E'\\n' || m.solution_approach AS text
+FROM agent_memories m
+WHERE m.state = 'succeeded' AND NOT EXISTS (
+    SELECT FROM agent_memory_embeddings e WHERE e.agent_name = m.agent_name AND e.memory_id = m.id AND e.model = $1)
+ORDER BY m.proven_at LIMIT $2
+"""
+_STORE_EMBEDDING = "SELECT store_embedding($1, $2, $3, $4, $5::vector)"
+
+
+async def unembedded(pool: Pool, model: str, most: int) -> list[Unembedded]:
+    """Successes that wait for an embedding of `model`, longest first."""
+    rows = await pool.fetch(_UNEMBEDDED, model, most)
+    return [Unembedded(row["agent_name"], row["id"], row["text"]) for row in rows]
+
+
+async def store_embedding(
+    connection: Connection, memory: Unembedded, *, model: str, version: str, embedding: Sequence[float]
+) -> None:
+    """Store a memory's embedding; it is recallable if the memory is a success at that moment."""
+    await connection.execute(
+        _STORE_EMBEDDING, memory.agent, memory.memory_id, model, version, vector_text(embedding)
+    )

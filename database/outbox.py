@@ -1,0 +1,150 @@
+"""What has to leave PostgreSQL: wake-ups for runners and effects on GitHub, each retried until it is done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from database.connect import Connection
+
+MAX_EFFECT_ATTEMPTS = 12  # with the delays below: about two hours
+_FIRST_DELAY_SECONDS = 1.0
+_LONGEST_DELAY_SECONDS = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """A mission whose runner should look."""
+
+    id: int
+    mission_id: UUID
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class PendingEffect:
+    """One effect on GitHub that is due."""
+
+    id: int
+    kind: str
+    payload: Mapping[str, Any]
+    attempts: int
+    mission_id: UUID
+    repository: str
+    issue_number: int
+    agent: str
+
+
+_WAKES = """
+SELECT o.id, o.mission_id, m.agent_name FROM outbox o JOIN missions m ON m.id = o.mission_id
+WHERE o.kind = 'wake' AND o.done_at IS NULL ORDER BY o.id LIMIT $1 FOR UPDATE OF o SKIP LOCKED
+"""
+_DELETE = "DELETE FROM outbox WHERE id = ANY($1)"
+
+
+async def take_wakes(connection: Connection, most: int) -> list[Wake]:
+    """Up to `most` wake-ups, locked until the caller's transaction ends."""
+    rows = await connection.fetch(_WAKES, most)
+    return [Wake(row["id"], row["mission_id"], row["agent_name"]) for row in rows]
+
+
+async def delete_wakes(connection: Connection, wakes: Sequence[Wake]) -> None:
+    """Wake-ups that Redis has; the mission itself says whether it still needs a runner."""
+    await connection.execute(_DELETE, [wake.id for wake in wakes])
+
+
+# Queued missions whose wake-up may have been lost with Redis, and leases that ended: wake their runners again.
+_REPEAT_WAKES = """
+INSERT INTO outbox (mission_id, kind)
+SELECT id, 'wake' FROM missions m
+WHERE (state = 'queued' AND greatest(accepted_at, not_before) < now() - make_interval(secs => $1)
+       OR state = 'running' AND lease_until < now())
+  AND attempts < $2
+  AND NOT EXISTS (SELECT FROM outbox o WHERE o.mission_id = m.id AND o.kind = 'wake')
+LIMIT 1000
+"""
+
+
+async def repeat_wakes(connection: Connection, older_than_seconds: float, max_attempts: int) -> int:
+    """Put wake-ups in again for missions that nobody took; how many."""
+    status = await connection.execute(_REPEAT_WAKES, older_than_seconds, max_attempts)
+    return int(status.rsplit(" ", 1)[1])
+
+
+# SKIP LOCKED hands an effect to one relay at a time; a mission's effects are done in order.
+_EFFECTS = """
+SELECT o.id, o.kind, o.payload, o.attempts, o.mission_id, m.repository, m.issue_number, m.agent_name
+FROM outbox o JOIN missions m ON m.id = o.mission_id
+WHERE o.kind <> 'wake' AND o.done_at IS NULL AND o.not_before <= now() AND o.attempts < $2
+  AND NOT EXISTS (SELECT FROM outbox earlier WHERE earlier.mission_id = o.mission_id AND earlier.kind <> 'wake'
+                  AND earlier.done_at IS NULL AND earlier.attempts < $2 AND earlier.id < o.id)
+ORDER BY o.id LIMIT $1 FOR UPDATE OF o SKIP LOCKED
+"""
+
+
+async def take_effects(connection: Connection, most: int) -> list[PendingEffect]:
+    """Up to `most` effects that are due, locked until the caller's transaction ends."""
+    return [
+        PendingEffect(
+            id=row["id"],
+            kind=row["kind"],
+            payload=json.loads(row["payload"]),
+            attempts=row["attempts"],
+            mission_id=row["mission_id"],
+            repository=row["repository"],
+            issue_number=row["issue_number"],
+            agent=row["agent_name"],
+        )
+        for row in await connection.fetch(_EFFECTS, most, MAX_EFFECT_ATTEMPTS)
+    ]
+
+
+# The payload of a done effect (a patch, maybe) is of no more use.
+_EFFECT_DONE = "UPDATE outbox SET done_at = now(), payload = '{}', error = NULL WHERE id = $1"
+_COMMENTED = "UPDATE missions SET comment_url = $2 WHERE id = $1"
+_PULL_REQUEST = "UPDATE missions SET pr_number = $2 WHERE id = $1"
+
+
+async def effect_done(
+    connection: Connection, effect: PendingEffect, *, comment_url: str | None = None, pr_number: int | None = None
+) -> None:
+    """Mark an effect as done and note its result on the mission."""
+    await connection.execute(_EFFECT_DONE, effect.id)
+    if comment_url is not None:
+        await connection.execute(_COMMENTED, effect.mission_id, comment_url)
+    if pr_number is not None:
+        await connection.execute(_PULL_REQUEST, effect.mission_id, pr_number)
+
+
+_EFFECT_LATER = """
+UPDATE outbox SET attempts = attempts + $2::integer, error = $3,
+    not_before = coalesce($4, now() + make_interval(secs => least($5::float8 * 2 ^ attempts, $6::float8)))
+WHERE id = $1
+"""
+
+
+async def effect_later(
+    connection: Connection, effect: PendingEffect, error: str, *, retry_at: datetime | None = None
+) -> None:
+    """Try an effect again later; with `retry_at` GitHub itself named the time, and the try does not count."""
+    await connection.execute(
+        _EFFECT_LATER,
+        effect.id,
+        int(retry_at is None),
+        error[:500],
+        retry_at,
+        _FIRST_DELAY_SECONDS,
+        _LONGEST_DELAY_SECONDS,
+    )
+
+
+_EFFECT_REFUSED = "UPDATE outbox SET attempts = $2, error = $3 WHERE id = $1"
+
+
+async def effect_refused(connection: Connection, effect: PendingEffect, error: str) -> None:
+    """GitHub will never take this effect; it stays, with the reason, for an operator to see."""
+    await connection.execute(_EFFECT_REFUSED, effect.id, MAX_EFFECT_ATTEMPTS, error[:500])

@@ -1,0 +1,216 @@
+"""Settings: environment variables, read once into typed objects that refuse bad values."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Literal, TypeVar, cast, get_args
+
+from errors import SettingsError
+from runner.geography import ZONES, Zone
+
+ExecutorName = Literal["recall", "model", "actions"]
+_Value = TypeVar("_Value")
+
+
+class Environment:
+    """Reads variables and collects every mistake, so that a person mends them in one go."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = variables
+        self._problems: list[SettingsError] = []
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """The variable; where there is no default, it must be set."""
+        value = self._variables.get(name, "").strip()
+        if value:
+            return value
+        if default is None:
+            self._problems.append(SettingsError(f"{name} is not set", f"set the environment variable {name}"))
+        return default or ""
+
+    def secret(self, name: str) -> str:
+        """The variable, or the content of the file that NAME_FILE names; empty where neither is set."""
+        path = self._variables.get(f"{name}_FILE", "")
+        if not path:
+            return self._variables.get(name, "").strip()
+        try:
+            return Path(path).read_text().strip()
+        except OSError as broken:
+            self._problems.append(SettingsError(f"{name}_FILE {path}: {broken.strerror}", "name a readable file"))
+            return ""
+
+    def whole(self, name: str, default: int, least: int, most: int) -> int:
+        return self._parsed(name, str(default), int, lambda value: least <= value <= most, f"from {least} to {most}")
+
+    def seconds(self, name: str, default: float, least: float, most: float) -> float:
+        return self._parsed(name, str(default), float, lambda value: least <= value <= most, f"from {least} to {most}")
+
+    def dollars(self, name: str, default: str) -> Decimal:
+        return self._parsed(name, default, Decimal, lambda value: value.is_finite() and value >= 0, "0 or more")
+
+    def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
+        return self._parsed(name, default, str, lambda value: value in choices, f"one of {', '.join(choices)}")
+
+    def yes(self, name: str) -> bool:
+        return self.choice(name, "no", ("yes", "no")) == "yes"
+
+    def _parsed(
+        self, name: str, default: str, parse: Callable[[str], _Value], holds: Callable[[_Value], bool], rule: str
+    ) -> _Value:
+        raw = self.text(name, default)
+        try:
+            value = parse(raw)
+            if holds(value):
+                return value
+        except (ValueError, InvalidOperation):
+            pass
+        self._problems.append(SettingsError(f"{name}={raw[:80]!r} is not {rule}", f"set {name} to {rule}"))
+        return parse(default)
+
+    def check(self) -> None:
+        """Raises SettingsError that lists every mistake."""
+        if self._problems:
+            raise SettingsError.together(self._problems)
+
+
+@dataclass(frozen=True, slots=True)
+class GitHubSettings:
+    """How to reach GitHub: an App (`app_id` and its key) or, locally, a plain token."""
+
+    api_url: str
+    token: str
+    app_id: str
+    app_key: str
+
+    @classmethod
+    def read(cls, environment: Environment) -> GitHubSettings:
+        return cls(
+            api_url=environment.text("GITHUB_API_URL", "https://api.github.com").rstrip("/"),
+            token=environment.secret("GITHUB_TOKEN"),
+            app_id=environment.text("GITHUB_APP_ID", ""),
+            app_key=environment.secret("GITHUB_APP_PRIVATE_KEY"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """The `model` executor's endpoint and limits."""
+
+    name: str
+    base_url: str
+    api_key: str
+    endpoints: tuple[str, ...]
+    """Base URLs that this zone's data may go to."""
+    mission_cap: Decimal
+    """Dollars for one mission."""
+    allow_shell: bool
+
+    @classmethod
+    def read(cls, environment: Environment) -> ModelSettings:
+        base_url = environment.text("OPENAI_BASE_URL", "https://api.openai.com/v1").rstrip("/")
+        allowed = environment.text("MODEL_ENDPOINTS", base_url)
+        return cls(
+            name=environment.text("MODEL", "gpt-4.1-mini"),
+            base_url=base_url,
+            api_key=environment.secret("OPENAI_API_KEY"),
+            endpoints=tuple(url.strip().rstrip("/") for url in allowed.split(",") if url.strip()),
+            mission_cap=environment.dollars("MISSION_CAP_USD", "5"),
+            allow_shell=environment.yes("ALLOW_SHELL"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerSettings:
+    """One runner process."""
+
+    agent: str
+    agents_folder: Path
+    database_url: str
+    redis_url: str
+    host: str
+    port: int
+    runner_id: str
+    concurrency: int
+    executor: ExecutorName
+    lease_seconds: float
+    drain_seconds: float
+    poll_seconds: float
+    work_folder: Path
+    github: GitHubSettings
+    model: ModelSettings
+
+    @classmethod
+    def from_environment(cls, variables: Mapping[str, str] = os.environ) -> RunnerSettings:
+        """Read the variables. Raises SettingsError that lists every mistake."""
+        environment = Environment(variables)
+        settings = cls(
+            agent=environment.text("AGENT_NAME"),
+            agents_folder=Path(environment.text("AGENTS_DIR", ".github/agents")),
+            database_url=environment.text("DATABASE_URL"),
+            redis_url=environment.text("REDIS_URL", ""),
+            host=environment.text("HOST", "127.0.0.1"),
+            port=environment.whole("PORT", 8080, 0, 65535),
+            runner_id=environment.text("RUNNER_ID", f"{socket.gethostname()}-{os.getpid()}"),
+            concurrency=environment.whole("CONCURRENCY", 4, 1, 64),
+            executor=cast(ExecutorName, environment.choice("EXECUTOR", "recall", get_args(ExecutorName))),
+            lease_seconds=environment.seconds("LEASE_SECONDS", 60, 1, 3600),
+            drain_seconds=environment.seconds("DRAIN_SECONDS", 100, 0, 3600),
+            poll_seconds=environment.seconds("POLL_SECONDS", 30, 0.05, 50),
+            work_folder=Path(environment.text("WORK_DIR", "/tmp/agents-cloud")),
+            github=GitHubSettings.read(environment),
+            model=ModelSettings.read(environment),
+        )
+        environment.check()
+        return settings
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """One gateway process."""
+
+    agents_folder: Path
+    geography: Path | None
+    history: Path | None
+    database_url: str
+    redis_url: str
+    host: str
+    port: int
+    zone: Zone
+    webhook_secret: str
+    executor: ExecutorName
+    embedding: str
+    control_percent: int
+    reconcile_seconds: float
+    github: GitHubSettings
+
+    @classmethod
+    def from_environment(cls, variables: Mapping[str, str] = os.environ) -> GatewaySettings:
+        """Read the variables. Raises SettingsError that lists every mistake."""
+        environment = Environment(variables)
+        geography = environment.text("GEOGRAPHY", "")
+        history = environment.text("HISTORY", "")
+        settings = cls(
+            agents_folder=Path(environment.text("AGENTS_DIR", ".github/agents")),
+            geography=Path(geography) if geography else None,
+            history=Path(history) if history else None,
+            database_url=environment.text("DATABASE_URL"),
+            redis_url=environment.text("REDIS_URL", ""),
+            host=environment.text("HOST", "127.0.0.1"),
+            port=environment.whole("PORT", 8080, 0, 65535),
+            zone=cast(Zone, environment.choice("ZONE", "US", ZONES)),
+            webhook_secret=environment.secret("WEBHOOK_SECRET"),
+            executor=cast(ExecutorName, environment.choice("EXECUTOR", "recall", get_args(ExecutorName))),
+            embedding=environment.text("EMBEDDING", "minilm"),
+            control_percent=environment.whole("CONTROL_PERCENT", 10, 0, 100),
+            reconcile_seconds=environment.seconds("RECONCILE_SECONDS", 300, 1, 86400),
+            github=GitHubSettings.read(environment),
+        )
+        environment.check()
+        if len(settings.webhook_secret) < 16:
+            raise SettingsError("WEBHOOK_SECRET is shorter than 16 characters", "set the secret of the GitHub webhook")
+        return settings
