@@ -12,8 +12,8 @@ from typing import Final
 class Model:
     """`dimension` is the model's own; `shortens` says whether a smaller one may be asked for.
 
-    `max_tokens` is the longest input, `usd_per_million_tokens` the list price, with its `source` and the `date`
-    it was read.
+    `max_tokens` is the longest input, `usd_per_million_tokens` the list price, with its `source` and the
+    `date` it was read.
     """
 
     name: str
@@ -33,7 +33,15 @@ _OPENAI = "https://platform.openai.com/docs/pricing (embeddings)"
 MODELS: Final[Mapping[str, Model]] = {
     model.name: model
     for model in (
-        Model("minilm", 384, 256, False, Decimal(0), "runs on our own CPU; sentence_bert_config.json", "2026-11-24"),
+        Model(
+            "minilm",
+            384,
+            256,
+            False,
+            Decimal(0),
+            "runs on our own CPU; sentence_bert_config.json",
+            "2026-11-24",
+        ),
         Model("text-embedding-3-small", 1536, 8191, True, Decimal("0.02"), _OPENAI, "2026-11-24"),
         Model("text-embedding-3-large", 3072, 8191, True, Decimal("0.13"), _OPENAI, "2026-11-24"),
         Model("text-embedding-ada-002", 1536, 8191, False, Decimal("0.10"), _OPENAI, "2026-11-24"),

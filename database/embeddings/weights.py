@@ -1,10 +1,9 @@
-"""Finds the all-MiniLM-L6-v2 download, checks it, and keeps the ONNX graph built from it in a cache folder."""
+"""Finds the all-MiniLM-L6-v2 download, checks it, and keeps the ONNX graph built from it in a cache."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -51,8 +50,8 @@ def _build(source: Path, folder: Path) -> None:
         import onnx
     except ImportError as error:
         raise SettingsError(
-            f"the embedding model minilm is not built yet in {folder.parent} and the package onnx is not installed",
-            "`pip install onnx` and run `python -m database.embeddings` once",
+            f"minilm is not built yet in {folder.parent} and the package onnx is not installed",
+            "`pip install onnx`, then `python -m database.embeddings` once",
         ) from error
     from database.embeddings.graph import build_graph
 
@@ -69,7 +68,7 @@ def _build(source: Path, folder: Path) -> None:
 
 def _publish(unfinished: Path, folder: Path) -> None:
     try:
-        os.rename(unfinished, folder)  # atomic, and refused when another process has published already
+        unfinished.rename(folder)  # atomic, and refused when another process has published already
     except OSError:
         if not (folder / "model.onnx").is_file():
             raise
