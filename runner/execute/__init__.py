@@ -79,7 +79,8 @@ class Change:
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """The change that `to_json` wrote."""
         files = {
-            path: None if content is None else base64.b64decode(content) for path, content in data["files"].items()
+            path: None if content is None else base64.b64decode(content)
+            for path, content in data["files"].items()
         }
         return cls(data["title"], data["body"], data["base_sha"], files)
 
