@@ -17,19 +17,20 @@ class Delivery:
     delivery_id: str
     event: str
     repository: str
+    """owner/name"""
     payload: Mapping[str, Any]
 
 
 _STORE = """
-INSERT INTO inbox (delivery_id, event, repository, payload) VALUES ($1, $2, $3, $4)
-ON CONFLICT (delivery_id) DO NOTHING
+INSERT INTO inbox (delivery_id, event, repository, payload, payload_digest) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT DO NOTHING
 """
 
 
-async def store_delivery(pool: Pool, delivery: Delivery) -> bool:
-    """True once it is committed; False where a delivery of this id was stored before."""
-    status = await pool.execute(
-        _STORE, delivery.delivery_id, delivery.event, delivery.repository, json.dumps(delivery.payload)
+async def store_delivery(connection: Connection | Pool, delivery: Delivery, digest: str) -> bool:
+    """True once it is committed; False where this id, or the same body (its `digest`), was stored before."""
+    status: str = await connection.execute(
+        _STORE, delivery.delivery_id, delivery.event, delivery.repository, json.dumps(delivery.payload), digest
     )
     return status == "INSERT 0 1"
 

@@ -82,7 +82,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $
 ON CONFLICT DO NOTHING
 RETURNING id
 """
-_WAKE = "INSERT INTO outbox (mission_id, kind) VALUES ($1, 'wake')"
+WAKE = "INSERT INTO outbox (mission_id, kind) VALUES ($1, 'wake')"
 
 
 async def add_mission(connection: Connection, new: NewMission) -> UUID | None:
@@ -115,7 +115,7 @@ async def add_mission(connection: Connection, new: NewMission) -> UUID | None:
         new.embedding_model,
     )
     if mission_id is not None and new.state == "queued":
-        await connection.execute(_WAKE, mission_id)
+        await connection.execute(WAKE, mission_id)
     return mission_id
 
 

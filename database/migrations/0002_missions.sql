@@ -6,6 +6,7 @@ CREATE TABLE inbox (
     event text NOT NULL,
     repository text NOT NULL,
     payload jsonb NOT NULL,
+    payload_digest text NOT NULL UNIQUE,  -- GitHub does not sign the id: a replay under another id is known by this
     received_at timestamptz NOT NULL DEFAULT now(),
     processed_at timestamptz,
     result text  -- what came of it, in words
@@ -48,6 +49,7 @@ CREATE TABLE missions (
     tokens bigint NOT NULL DEFAULT 0,
     cost_usd numeric(14, 6) NOT NULL DEFAULT 0,
     comment_url text,
+    person_comment jsonb,  -- {"login", "body"}: the last comment by a person, which may tell what solved the issue
     pr_number integer,
     accepted_at timestamptz NOT NULL DEFAULT now(),
     claimed_at timestamptz,
