@@ -31,7 +31,7 @@ bench: $(TEST) $(JUDGES) ## the figures of docs/, beside their peers
 	@$(BIN)/python -m bench $(ARGS)
 
 lock: $(TEST) ## new transitive pins after a changed requirements*.txt
-	@$(BIN)/python .ci/lock
+	@$(BIN)/python .ci/lock $(ARGS)
 
 clean: ## removes the environments and every cache, keeps data
 	@rm -rf $(VENV) $(JUDGES_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
