@@ -40,11 +40,12 @@ class Ring:
 
 
 GO = "install Go 1.26 or newer (https://go.dev/dl)"
+# The first test of a Go ring also builds its tools.
 RINGS = (
     Ring("unit", 30),
     Ring("servers", 120),
-    Ring("engine", 900, (("pulumi", "go"),), f"{GO}, from which the Pulumi CLI is built"),
-    Ring("cluster", 900, (("go",), ("kubectl",)), f"{GO} and apt-get install kubernetes-client"),
+    Ring("engine", 1800, (("pulumi", "go"),), f"{GO}, from which the Pulumi CLI is built"),
+    Ring("cluster", 1800, (("go",), ("kubectl",)), f"{GO} and apt-get install kubernetes-client"),
     Ring("containers", 900, (("podman",),), "apt-get install podman buildah runc debootstrap"),
     Ring("browser", 120, (("chromium", "chromium-browser", "google-chrome"),), "apt-get install chromium"),
 )
