@@ -96,7 +96,7 @@ class OpenAIEmbedder:
                 return (await self._send([text]))[0]
             except openai.BadRequestError as error:
                 share = _share_that_fits(error.message)
-                text = text[: int(len(text) * share)]
+                text = text[: int(len(text) * share)] or " "
         raise Unavailable(f"{self._endpoint} still calls a text too long after {CUTS} cuts")
 
     async def _send(self, texts: Sequence[str]) -> list[list[float]]:
