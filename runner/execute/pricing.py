@@ -57,8 +57,9 @@ def prompt_bound(request: str) -> int:
     """An upper bound of the tokens in `request`, the JSON of a whole request.
 
     Byte-level and byte-fallback tokenizers make at most one token of each byte of UTF-8; some normalise to
-    NFKC first, which can lengthen a text. The JSON's own punctuation stays in the count: it is longer than the
-    few tokens that a chat template adds to each message; TEMPLATE_TOKENS covers its fixed part. The bound is about four times what English text really takes.
+    NFKC first, which can lengthen a text. The JSON's own punctuation stays in the count: it is longer than
+    the few tokens that a chat template adds to each message; TEMPLATE_TOKENS covers its fixed part.
+    The bound is about four times what English text really takes.
     """
     longest = max(len(request.encode()), len(unicodedata.normalize("NFKC", request).encode()))
     return longest + TEMPLATE_TOKENS
