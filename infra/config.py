@@ -31,9 +31,15 @@ def read_stack(root: Path, stack: str) -> dict[str, object]:
     values = _read_mapping(path).get("config") or {}
     if not isinstance(values, dict):
         raise SettingsError("`config:` is not a mapping", "write `agents-cloud:KEY: VALUE` lines", file=path)
-    merged = {key: entry["default"] for key, entry in schema.items() if isinstance(entry, dict) and "default" in entry}
+    merged = {
+        key: entry["default"]
+        for key, entry in schema.items()
+        if isinstance(entry, dict) and "default" in entry
+    }
     # Keys of other namespaces (aws:region) are not ours to read: providers are given explicitly.
-    merged |= {key.removeprefix(NAMESPACE): value for key, value in values.items() if str(key).startswith(NAMESPACE)}
+    merged |= {
+        key.removeprefix(NAMESPACE): value for key, value in values.items() if str(key).startswith(NAMESPACE)
+    }
     return merged
 
 
@@ -42,7 +48,9 @@ def _read_mapping(path: Path) -> dict[str, object]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as absent:
         known = sorted(p.name.split(".")[1] for p in path.parent.glob("Pulumi.*.yaml"))
-        raise SettingsError("there is no such file", f"use a stack of {', '.join(known) or 'your own'}", file=path) from absent
+        raise SettingsError(
+            "there is no such file", f"use a stack of {', '.join(known) or 'your own'}", file=path
+        ) from absent
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as broken:
         raise SettingsError(f"it is not readable YAML ({broken})", "correct the file", file=path) from broken
     if not isinstance(content, dict):
@@ -77,7 +85,7 @@ class Reader:
             return ""
         return self._matching(key, str(value), pattern, meaning)
 
-    def texts(self, key: str, pattern: str, meaning: str, *, at_least: int = 0) -> tuple[str, ...]:
+    def texts(self, key: str, pattern: str, meaning: str) -> tuple[str, ...]:
         """The list at `key`, each entry matching `pattern`."""
         value = self._value(key)
         if isinstance(value, str):
@@ -87,8 +95,6 @@ class Reader:
         if not isinstance(value, list):
             self.mistake(f"{key} is not a list", f"list entries that are each {meaning}")
             return ()
-        if len(value) < at_least:
-            self.mistake(f"{key} has {len(value)} entries and needs {at_least}", f"list entries that are each {meaning}")
         return tuple(self._matching(key, str(entry), pattern, meaning) for entry in value)
 
     def integer(self, key: str, low: int, high: int) -> int:
@@ -136,7 +142,9 @@ class Reader:
         value = self._value(key)
         if value is None or value not in allowed:
             if value is not None:
-                self.mistake(f"{key} is {value!r}", f"use one of {', '.join(word or 'empty' for word in allowed)}")
+                self.mistake(
+                    f"{key} is {value!r}", f"use one of {', '.join(word or 'empty' for word in allowed)}"
+                )
             return allowed[0]
         return str(value)
 
@@ -151,7 +159,9 @@ class Reader:
         except ValueError:
             block = stand_in
         if block.prefixlen != prefix or not block.is_private or block == stand_in:
-            self.mistake(f"{key} is {value!r}", f"give a private IPv4 block of /{prefix} such as 10.20.0.0/{prefix}")
+            self.mistake(
+                f"{key} is {value!r}", f"give a private IPv4 block of /{prefix} such as 10.20.0.0/{prefix}"
+            )
             return stand_in
         return block
 

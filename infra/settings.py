@@ -41,8 +41,25 @@ class PhaseDefaults:
 
 PHASES: Mapping[int, PhaseDefaults] = {
     2: PhaseDefaults(100, 150, "db.t4g.small", False, (0, 0), (0, 0)),
-    3: PhaseDefaults(600, 1000, "db.t4g.medium", True, (2, 0), (5, 0)),
-    4: PhaseDefaults(1200, 2000, "db.t4g.medium", True, (2, 2), (5, 3)),
+    3: PhaseDefaults(600, 1000, "db.t4g.medium", True, (3, 0), (5, 0)),
+    4: PhaseDefaults(1200, 2000, "db.t4g.medium", True, (3, 3), (5, 3)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileDefaults:
+    """The nodes that suit a profile's requests."""
+
+    critical_types: tuple[str, ...]
+    flex_types: tuple[str, ...]
+    flex_min_size: int
+    max_sizes: tuple[int, int]
+    """No (critical, flex) group is larger by default: more pods than these would need more database connections than there are."""
+
+
+PROFILES: Mapping[str, ProfileDefaults] = {
+    "proposed": ProfileDefaults(("t4g.large",), ("t4g.xlarge", "c6g.xlarge"), 2, (3, 5)),
+    "measured": ProfileDefaults(("t4g.medium",), ("t4g.medium", "c6g.large"), 1, (2, 3)),
 }
 
 
@@ -73,8 +90,8 @@ class ClusterSettings:
     """IAM ARNs that get cluster administration by an access entry."""
     critical_types: tuple[str, ...]
     flex_types: tuple[str, ...]
-    min_size: int
-    """Smallest number of nodes in the critical group."""
+    critical_min_size: int
+    flex_min_size: int
     node_disk_gb: int
 
 
@@ -211,12 +228,14 @@ def from_config(mapping: Mapping[str, object], *, stack: str) -> Settings:
     phase = read.integer("phase", 2, 4)
     phase = phase if phase in PHASES else 2
     defaults = PHASES[phase]
+    profile = read.choice("profile", *PROFILES)
+    nodes = PROFILES[profile]
     settings = Settings(
         project=PROJECT,
         stack=stack,
         phase=cast(Phase, phase),
-        profile=cast(Profile, read.choice("profile", "proposed", "measured")),
-        regions=(_region(read, "home", 0, defaults), _region(read, "second", 1, defaults)),
+        profile=cast(Profile, profile),
+        regions=(_region(read, "home", 0, defaults, nodes), _region(read, "second", 1, defaults, nodes)),
         agents_dir=Path(read.text("agentsDir", r".+", "a folder")),
         geography_file=Path(read.text("geographyFile", r".+", "a file")),
         fleet_file=Path(read.text("fleetFile", r".+", "a file")),
@@ -227,7 +246,9 @@ def from_config(mapping: Mapping[str, object], *, stack: str) -> Settings:
         account_id=read.text("accountId", r"\d{12}", "the 12 digits of an AWS account"),
         github_repository=read.text("githubRepository", r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+", "owner/name"),
         github_environment=read.text("githubEnvironment", r"[A-Za-z0-9_-]+", "a GitHub environment's name"),
-        github_oidc_provider_arn=read.text("githubOidcProviderArn", r"(arn:aws:iam::\d{12}:oidc-provider/.+)?", "an ARN or empty"),
+        github_oidc_provider_arn=read.text(
+            "githubOidcProviderArn", r"(arn:aws:iam::\d{12}:oidc-provider/.+)?", "an ARN or empty"
+        ),
         account_budgets=read.boolean("accountBudgets"),
         protect=read.boolean("protect"),
         actions_agents=read.texts("actionsAgents", r"[A-Za-z0-9-]+", "an agent's name"),
@@ -235,12 +256,20 @@ def from_config(mapping: Mapping[str, object], *, stack: str) -> Settings:
         inbox_days=read.integer("inboxDays", 1, 365),
         audit_days=read.integer("auditDays", 1, 3650),
         missions_a_month=read.integer("missionsAMonth", 1, 10_000_000),
-        cluster=_cluster(read),
-        host=HostSettings(read.text("hostType", r"[a-z0-9]+\.[a-z0-9]+", "an EC2 type"), read.integer("hostDiskGb", 20, 1000)),
+        cluster=_cluster(read, nodes),
+        host=HostSettings(
+            read.text("hostType", r"[a-z0-9]+\.[a-z0-9]+", "an EC2 type"),
+            read.integer("hostDiskGb", 20, 1000),
+        ),
         database=_database(read, defaults),
-        cache=CacheSettings(read.text("cacheType", r"cache\.[a-z0-9]+\.[a-z0-9]+", "a cache.… type"), read.integer("cacheNodes", 1, 5)),
+        cache=CacheSettings(
+            read.text("cacheType", r"cache\.[a-z0-9]+\.[a-z0-9]+", "a cache.… type"),
+            read.integer("cacheNodes", 1, 5),
+        ),
         images=_images(read),
-        gate=GateSettings(read.text("gateFile"), read.text("gateOverride", r"([^:]+: .+)?", '"NAME: REASON" or empty')),
+        gate=GateSettings(
+            read.text("gateFile"), read.text("gateOverride", r"([^:]+: .+)?", '"NAME: REASON" or empty')
+        ),
         models=_models(read),
         limits=Limits(
             budget=read.integer("budget", 0, 1_000_000) or defaults.budget,
@@ -265,11 +294,15 @@ def zone_of_region(region: str) -> Zone | None:
     return "EU" if region.startswith("eu-") and region not in OUTSIDE_THE_EU else None
 
 
-def _region(read: Reader, prefix: str, index: int, defaults: PhaseDefaults) -> RegionSettings:
+def _region(
+    read: Reader, prefix: str, index: int, defaults: PhaseDefaults, nodes: ProfileDefaults
+) -> RegionSettings:
     name = read.text(f"{prefix}Region", r"(us|eu)-[a-z]+-\d", "an AWS region us-… or eu-…")
     zone = zone_of_region(name)
     if zone is None and name:
-        read.mistake(f"{prefix}Region {name} lies in neither zone, US or EU", "use a us-… region or one in the EU")
+        read.mistake(
+            f"{prefix}Region {name} lies in neither zone, US or EU", "use a us-… region or one in the EU"
+        )
     recovery = read.text(f"{prefix}RecoveryRegion", r"(us|eu)-[a-z]+-\d", "an AWS region us-… or eu-…")
     if zone is not None and recovery and (zone_of_region(recovery) != zone or recovery == name):
         read.mistake(
@@ -277,43 +310,69 @@ def _region(read: Reader, prefix: str, index: int, defaults: PhaseDefaults) -> R
             f"name a second region of zone {zone}",
         )
     zones = read.texts(f"{prefix}Zones", r"(us|eu)-[a-z]+-\d[a-f]", "an availability zone")
-    if not 2 <= len(set(zones)) <= 3 or len(set(zones)) != len(zones) or not all(z[:-1] == name for z in zones):
-        read.mistake(f"{prefix}Zones must be two or three different availability zones of {name}", f"for example {name}a, {name}b")
+    if (
+        not 2 <= len(set(zones)) <= 3
+        or len(set(zones)) != len(zones)
+        or not all(z[:-1] == name for z in zones)
+    ):
+        read.mistake(
+            f"{prefix}Zones must be two or three different availability zones of {name}",
+            f"for example {name}a, {name}b",
+        )
     return RegionSettings(
         name=name,
         zone=zone or "US",
         cidr=read.network(f"{prefix}Cidr", 16),
         availability_zones=zones,
         recovery_region=recovery,
-        critical_max_size=read.integer(f"{prefix}CriticalMaxSize", 0, 450) or defaults.critical_max_size[index],
-        flex_max_size=read.integer(f"{prefix}FlexMaxSize", 0, 450) or defaults.flex_max_size[index],
+        critical_max_size=read.integer(f"{prefix}CriticalMaxSize", 0, 450)
+        or min(defaults.critical_max_size[index], nodes.max_sizes[0]),
+        flex_max_size=read.integer(f"{prefix}FlexMaxSize", 0, 450)
+        or min(defaults.flex_max_size[index], nodes.max_sizes[1]),
         model_endpoint=read.text(f"{prefix}ModelEndpoint", r"https://[^\s/]+(/\S*)?", "an https:// URL"),
     )
 
 
-def _cluster(read: Reader) -> ClusterSettings:
+def _cluster(read: Reader, defaults: ProfileDefaults) -> ClusterSettings:
     cluster = ClusterSettings(
         version=read.text("kubernetesVersion", r"1\.\d\d", "a minor version such as 1.35"),
         endpoint=cast(Endpoint, read.choice("clusterEndpoint", "private", "public")),
         endpoint_cidrs=read.texts("clusterEndpointCidrs", r"\d+(\.\d+){3}/\d+", "an IPv4 block"),
-        admin_principals=read.texts("adminPrincipals", r"arn:aws:iam::\d{12}:(role|user)/.+", "an IAM role or user ARN"),
-        critical_types=read.texts("criticalTypes", r"[a-z0-9]+\.[a-z0-9]+", "an EC2 type", at_least=1),
-        flex_types=read.texts("flexTypes", r"[a-z0-9]+\.[a-z0-9]+", "an EC2 type", at_least=2),
-        min_size=read.integer("criticalMinSize", 1, 10),
+        admin_principals=read.texts(
+            "adminPrincipals", r"arn:aws:iam::\d{12}:(role|user)/.+", "an IAM role or user ARN"
+        ),
+        critical_types=read.texts("criticalTypes", r"[a-z0-9]+\.[a-z0-9]+", "an EC2 type")
+        or defaults.critical_types,
+        flex_types=read.texts("flexTypes", r"[a-z0-9]+\.[a-z0-9]+", "an EC2 type") or defaults.flex_types,
+        critical_min_size=read.integer("criticalMinSize", 1, 10),
+        flex_min_size=read.integer("flexMinSize", 0, 10) or defaults.flex_min_size,
         node_disk_gb=read.integer("nodeDiskGb", 20, 1000),
     )
+    if len(cluster.flex_types) < 2:
+        read.mistake(
+            "flexTypes has one entry: one spot market that dries up would stop every flex agent",
+            "list two or more of one size",
+        )
     if cluster.endpoint == "public" and (not cluster.endpoint_cidrs or "0.0.0.0/0" in cluster.endpoint_cidrs):
-        read.mistake("a public cluster endpoint needs clusterEndpointCidrs, and not 0.0.0.0/0", "list who may reach it")
+        read.mistake(
+            "a public cluster endpoint needs clusterEndpointCidrs, and not 0.0.0.0/0", "list who may reach it"
+        )
     if cluster.endpoint == "private" and cluster.endpoint_cidrs:
-        read.mistake("clusterEndpointCidrs without a public endpoint has no effect", "empty it or set clusterEndpoint: public")
+        read.mistake(
+            "clusterEndpointCidrs without a public endpoint has no effect",
+            "empty it or set clusterEndpoint: public",
+        )
     return cluster
 
 
 def _database(read: Reader, defaults: PhaseDefaults) -> DatabaseSettings:
     database = DatabaseSettings(
         engine_version=read.text("databaseVersion", r"1[6-9](\.\d+)?", "PostgreSQL 16 to 19"),
-        instance_class=read.text("databaseClass", r"(db\.[a-z0-9]+\.[a-z0-9]+)?", "a db.… class, or empty") or defaults.database_class,
-        multi_az={"": defaults.multi_az, "yes": True, "no": False}[read.choice("databaseMultiAz", "", "yes", "no")],
+        instance_class=read.text("databaseClass", r"(db\.[a-z0-9]+\.[a-z0-9]+)?", "a db.… class, or empty")
+        or defaults.database_class,
+        multi_az={"": defaults.multi_az, "yes": True, "no": False}[
+            read.choice("databaseMultiAz", "", "yes", "no")
+        ],
         storage_gb=read.integer("databaseStorageGb", 20, 65_536),
         max_storage_gb=read.integer("databaseMaxStorageGb", 20, 65_536),
         backup_days=read.integer("backupDays", 1, 35),
@@ -329,7 +388,9 @@ def _database(read: Reader, defaults: PhaseDefaults) -> DatabaseSettings:
 
 def _images(read: Reader) -> ImageSettings:
     pins: dict[str, str] = {}
-    for pin in read.texts("imagePins", r"[A-Za-z0-9-]+=(sha256:[0-9a-f]{64}|v?\d+\.\d+\.\d+\S*)", "NAME=sha256:… or NAME=1.2.3"):
+    for pin in read.texts(
+        "imagePins", r"[A-Za-z0-9-]+=(sha256:[0-9a-f]{64}|v?\d+\.\d+\.\d+\S*)", "NAME=sha256:… or NAME=1.2.3"
+    ):
         name, _, value = pin.partition("=")
         if name in pins:
             read.mistake(f"imagePins names {name} twice", "keep one")
@@ -339,7 +400,9 @@ def _images(read: Reader) -> ImageSettings:
 
 def _models(read: Reader) -> ModelSettings:
     models = ModelSettings(
-        executor=cast(Literal["recall", "model", "actions"], read.choice("executor", "recall", "model", "actions")),
+        executor=cast(
+            Literal["recall", "model", "actions"], read.choice("executor", "recall", "model", "actions")
+        ),
         model=read.text("model", r"\S+", "a model's name"),
         embedding_model=read.text("embeddingModel", r"\S+", "a model's name"),
         embeddings_a_month=read.integer("embeddingsAMonth", 0, 100_000_000),
@@ -348,7 +411,10 @@ def _models(read: Reader) -> ModelSettings:
         monthly_cap_usd=read.dollars("monthlyCapUsd"),
     )
     if not models.mission_cap_usd <= models.daily_cap_usd <= models.monthly_cap_usd:
-        read.mistake("the caps must grow: missionCapUsd ≤ dailyCapUsd ≤ monthlyCapUsd", "raise the outer or lower the inner cap")
+        read.mistake(
+            "the caps must grow: missionCapUsd ≤ dailyCapUsd ≤ monthlyCapUsd",
+            "raise the outer or lower the inner cap",
+        )
     return models
 
 
@@ -357,6 +423,12 @@ def _check_together(settings: Settings, read: Reader) -> None:
     if home.name == second.name:
         read.mistake(f"homeRegion and secondRegion are both {home.name}", "name two regions")
     if home.cidr.overlaps(second.cidr):
-        read.mistake(f"homeCidr {home.cidr} and secondCidr {second.cidr} overlap: they are peered in phase 4", "choose disjoint blocks")
+        read.mistake(
+            f"homeCidr {home.cidr} and secondCidr {second.cidr} overlap: they are peered in phase 4",
+            "choose disjoint blocks",
+        )
     if settings.limits.budget > settings.limits.ceiling:
-        read.mistake(f"budget {settings.limits.budget} is above ceiling {settings.limits.ceiling}", "lower the one or raise the other")
+        read.mistake(
+            f"budget {settings.limits.budget} is above ceiling {settings.limits.ceiling}",
+            "lower the one or raise the other",
+        )

@@ -80,6 +80,8 @@ class NodeGroupPlan:
     """Nodes that hold the minimum replicas; the group's first `desired_size`, then the autoscaler's."""
     allocatable: Resources
     """Of the smallest of `instance_types`, for pods, before DaemonSets."""
+    kube_reserved: Resources
+    """What the launch template tells the kubelet to keep, with `max_pods`."""
     max_pods: int
     disk_gb: int
 
@@ -146,6 +148,8 @@ class RegionCapacity:
     measured_nodes_at_rest: int
     """Nodes at rest if the agents asked for what was measured."""
     measured_pods_at_most: int
+    short_of_maximum: tuple[str, ...]
+    """Agents that cannot reach `max_replicas` even when all others are at rest."""
 
 
 @dataclass(frozen=True, slots=True)

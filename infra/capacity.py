@@ -1,0 +1,254 @@
+"""Whether what a region must hold fits: nodes, addresses, database connections, and the surge while an image is rolled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from errors import PlanError
+from infra.fleet import Fleet
+from infra.nodes import SUBNET_RESERVED, NodeShape, Packing, addresses_of, node_shape, nodes_for, pack
+from infra.settings import RegionSettings, Settings
+from infra.shapes import (
+    AgentPlan,
+    Load,
+    NodeClass,
+    NodeGroupPlan,
+    RegionCapacity,
+    Resources,
+    Subnet,
+    SystemPod,
+)
+
+GATEWAY_CONNECTIONS = 10  # of each gateway replica to PostgreSQL
+MOST_BATCHES = 10  # rather a node more for a while than a rollout in more batches
+REDIS_MIB = 256  # on the phase-2 host
+RUNNER_CONNECTIONS = 2  # of a runner that works; an idle one holds none
+# GiB of memory of the database classes that the price list knows. RDS: max_connections = LEAST(memory / 9531392, 5000),
+# where the memory leaves out what RDS keeps for itself: a quarter on small classes (338 seen on db.t4g.medium).
+DATABASE_GIB = {
+    "db.t4g.micro": 1,
+    "db.t4g.small": 2,
+    "db.t4g.medium": 4,
+    "db.t4g.large": 8,
+    "db.m7g.large": 8,
+    "db.m7g.xlarge": 16,
+    "db.m7g.2xlarge": 32,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A node group while it is being filled: its pods and what a node has left beside DaemonSets."""
+
+    name: NodeClass
+    shape: NodeShape
+    pods: tuple[Resources, ...]
+    free: Resources
+    slots: int
+    least: int
+    most: int
+
+    def at(self, nodes: int) -> Packing:
+        return pack(self.pods, self.free, self.slots, nodes)
+
+
+def fill(
+    agents: Sequence[AgentPlan],
+    fleet: Fleet,
+    settings: Settings,
+    region: RegionSettings,
+    blocks: Sequence[Subnet],
+) -> tuple[tuple[AgentPlan, ...], tuple[NodeGroupPlan, ...], RegionCapacity]:
+    """Fill a region's node groups (phases 3 and 4): its agents with their rollout batch, the groups, and how full they are.
+
+    Raises PlanError when the minimum replicas, one agent's surge or the addresses do not fit in `max_size` nodes.
+    """
+    working = [agent for agent in agents if agent.runs_on == "cloud"]
+    groups = [_group(name, working, fleet.system, settings, region) for name in ("critical", "flex")]
+    at_rest = [_nodes_at_rest(group, region.name) for group in groups]
+    batched: dict[str, AgentPlan] = {}
+    for group, nodes in zip(groups, at_rest, strict=True):
+        members = [agent for agent in working if agent.node_class == group.name]
+        batched |= _batches(members, group, nodes, region.name)
+    result = tuple(batched.get(agent.agent, agent) for agent in agents)
+    plans = tuple(_node_group(group, nodes, settings) for group, nodes in zip(groups, at_rest, strict=True))
+    capacity = _capacity(result, groups, at_rest, fleet, settings, region, blocks)
+    _refuse_unfit(
+        region.name, capacity.loads, "lower the largest size of a group, or choose a larger databaseClass"
+    )
+    return result, plans, capacity
+
+
+def fill_host(agents: Sequence[AgentPlan], fleet: Fleet, settings: Settings) -> RegionCapacity:
+    """How full the phase-2 host is: one container an agent, the gateway, and Redis beside them.
+
+    What counts is measured memory: containers have no requests there and share the CPU. Raises PlanError when it is full.
+    """
+    shape = node_shape((settings.host.instance_type,))
+    # No kubelet there: what it would keep is free again.
+    free = shape.allocatable.memory_mib + shape.kube_reserved.memory_mib
+    containers = sum(agent.runs_on == "cloud" for agent in agents)
+    gateway = sum(pod.requests.memory_mib for pod in fleet.system if pod.name == "gateway")
+    connections = GATEWAY_CONNECTIONS + RUNNER_CONNECTIONS * containers
+    loads = (
+        Load("memory", REDIS_MIB + gateway + fleet.measured.memory_mib * containers, free, "MiB"),
+        Load(
+            "database connections",
+            connections,
+            database_connections(settings.database.instance_class),
+            "connections",
+        ),
+    )
+    _refuse_unfit(
+        settings.host.instance_type, loads, "choose a larger hostType or databaseClass, or go to phase 3"
+    )
+    return RegionCapacity(loads, containers, containers, 1, 1, containers, ())
+
+
+def database_connections(instance_class: str) -> int:
+    """PostgreSQL connections of an RDS class. Raises PlanError for a class that is not in DATABASE_GIB."""
+    if instance_class not in DATABASE_GIB:
+        raise PlanError(f"the memory of {instance_class} is unknown", f"use one of {', '.join(DATABASE_GIB)}")
+    return min(DATABASE_GIB[instance_class] * 1024**3 * 3 // 4 // 9531392, 5000)
+
+
+def _refuse_unfit(where: str, loads: Sequence[Load], fix: str) -> None:
+    for load in loads:
+        if not load.fits:
+            raise PlanError(
+                f"{where}: {load.name} needs {load.used} {load.unit}, and there are {load.available}", fix
+            )
+
+
+def _group(
+    name: NodeClass,
+    agents: Sequence[AgentPlan],
+    system: Sequence[SystemPod],
+    settings: Settings,
+    region: RegionSettings,
+) -> Group:
+    cluster = settings.cluster
+    shape = node_shape(cluster.critical_types if name == "critical" else cluster.flex_types)
+    daemons = [pod.requests for pod in system if pod.daemonset]
+    pods = [agent.requests for agent in agents if agent.node_class == name for _ in range(agent.replicas)]
+    if name == "critical":  # spot nodes are tainted: what the cluster itself needs does not stand there
+        # Its own surge is counted for good: a release or an add-on's update may come at any time.
+        pods += [pod.requests for pod in system if not pod.daemonset for _ in range(pod.replicas + pod.surge)]
+    used = sum(daemons, Resources(0, 0))
+    free = Resources(
+        shape.allocatable.cpu_millicores - used.cpu_millicores, shape.allocatable.memory_mib - used.memory_mib
+    )
+    least, most = (
+        (cluster.critical_min_size, region.critical_max_size)
+        if name == "critical"
+        else (cluster.flex_min_size if pods else 0, region.flex_max_size)
+    )
+    return Group(name, shape, tuple(pods), free, shape.max_pods - len(daemons), least, most)
+
+
+def _nodes_at_rest(group: Group, region: str) -> int:
+    nodes = nodes_for(group.pods, group.free, group.slots, group.least, group.most)
+    if nodes is None:
+        lacking = group.at(group.most).left_over
+        raise PlanError(
+            f"{region}: {lacking} of {len(group.pods)} pods at minimum replicas do not fit on {group.most} {group.name} nodes",
+            f"raise the largest size of the {group.name} group, use larger nodes, or lower requests or replicas",
+        )
+    return nodes
+
+
+def _batches(agents: Sequence[AgentPlan], group: Group, nodes: int, region: str) -> dict[str, AgentPlan]:
+    """Agents with the batch in which a new image reaches them: each batch's surge (one pod an agent) fits at once."""
+    if not agents:
+        return {}
+    largest = max((agent.requests for agent in agents), key=lambda pod: (pod.cpu_millicores, pod.memory_mib))
+    room = group.at(nodes).more(largest)
+    if room * MOST_BATCHES < len(agents) and nodes < group.most:
+        # The first surge pods wait for a node that the autoscaler adds, and the rest rolls in few batches.
+        room = group.at(nodes + 1).more(largest)
+    if not room:
+        raise PlanError(
+            f"{region}: the {group.name} nodes are full at minimum replicas, so that no agent can be rolled without downtime",
+            f"raise the largest size of the {group.name} group",
+        )
+    return {agent.agent: replace(agent, batch=index // room) for index, agent in enumerate(agents)}
+
+
+def _node_group(group: Group, nodes: int, settings: Settings) -> NodeGroupPlan:
+    critical = group.name == "critical"
+    return NodeGroupPlan(
+        name=group.name,
+        spot=not critical,
+        instance_types=settings.cluster.critical_types if critical else settings.cluster.flex_types,
+        min_size=group.least,
+        max_size=group.most,
+        nodes_at_rest=nodes,
+        allocatable=group.shape.allocatable,
+        kube_reserved=group.shape.kube_reserved,
+        max_pods=group.shape.max_pods,
+        disk_gb=settings.cluster.node_disk_gb,
+    )
+
+
+def _capacity(
+    agents: Sequence[AgentPlan],
+    groups: Sequence[Group],
+    at_rest: Sequence[int],
+    fleet: Fleet,
+    settings: Settings,
+    region: RegionSettings,
+    blocks: Sequence[Subnet],
+) -> RegionCapacity:
+    working = [agent for agent in agents if agent.runs_on == "cloud"]
+    pods = sum(agent.replicas for agent in working)
+    at_most = pods + sum(group.at(group.most).more(fleet.default.requests) for group in groups)
+    measured = _measured(working, fleet, settings, region)
+    addresses = sum(group.most * addresses_of(group.slots) for group in groups)
+    private = sum(block.cidr.num_addresses - SUBNET_RESERVED for block in blocks if block.kind == "private")
+    gateways = sum(pod.replicas for pod in fleet.system if pod.name == "gateway")
+    used = sum((pod for group in groups for pod in group.pods), Resources(0, 0))
+    free_cpu = sum(group.free.cpu_millicores * nodes for group, nodes in zip(groups, at_rest, strict=True))
+    free_memory = sum(group.free.memory_mib * nodes for group, nodes in zip(groups, at_rest, strict=True))
+    loads = (
+        Load("CPU at rest", used.cpu_millicores, free_cpu, "millicores"),
+        Load("memory at rest", used.memory_mib, free_memory, "MiB"),
+        Load(
+            "pods at rest",
+            sum(len(g.pods) for g in groups),
+            sum(g.slots * n for g, n in zip(groups, at_rest, strict=True)),
+            "pods",
+        ),
+        Load("addresses at most", addresses, private, "addresses"),
+        Load(
+            "database connections at most",
+            GATEWAY_CONNECTIONS * gateways + RUNNER_CONNECTIONS * at_most,
+            database_connections(settings.database.instance_class),
+            "connections",
+        ),
+    )
+    batches = 1 + max((agent.batch for agent in working), default=0)
+    short = tuple(agent.agent for group in groups for agent in _short_of_maximum(working, group))
+    return RegionCapacity(loads, pods, at_most, batches, *measured, short)
+
+
+def _short_of_maximum(agents: Sequence[AgentPlan], group: Group) -> Iterator[AgentPlan]:
+    """Agents of `group` that cannot reach `max_replicas` although all others are at rest and the group is at its largest."""
+    full = group.at(group.most)
+    for agent in agents:
+        if agent.node_class == group.name and agent.replicas + full.more(agent.requests) < agent.max_replicas:
+            yield agent
+
+
+def _measured(
+    working: Sequence[AgentPlan], fleet: Fleet, settings: Settings, region: RegionSettings
+) -> tuple[int, int]:
+    """(nodes at rest, agent pods at most) if every agent asked for what was measured, on the same node types."""
+    lean = [replace(agent, requests=fleet.measured) for agent in working]
+    groups = [_group(name, lean, fleet.system, settings, region) for name in ("critical", "flex")]
+    nodes = sum(
+        nodes_for(group.pods, group.free, group.slots, group.least, group.most) or group.most
+        for group in groups
+    )
+    pods = sum(agent.replicas for agent in lean)
+    return nodes, pods + sum(group.at(group.most).more(fleet.measured) for group in groups)
