@@ -1,8 +1,8 @@
 """`python -m bench.embedding [--json]`: how fast MiniLM embeds on this machine, and in how much memory.
 
-Targets on 2 quiet cores: at least 60 texts/s of 110 tokens in batches, at most 15 ms for one. Times are medians
-on the clock; another busy process halves them, so the load average before each run and the CPU time per text,
-which suffers less, stand beside them.
+Targets on 2 quiet cores: at least 60 texts/s of 110 tokens in batches, at most 15 ms for one. Times are
+medians on the clock; another busy process halves them, so the load average before each run and the CPU time
+per text, which suffers less, stand beside them.
 """
 
 from __future__ import annotations
