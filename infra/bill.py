@@ -44,7 +44,7 @@ class Ledger:
         )
 
     def add_spot(self, group: NodeGroupPlan) -> None:
-        """Spot nodes: at rest the mean spot price of the group's types, at worst `max_size` at the dearest on demand."""
+        """Spot nodes: at rest their types' mean spot price, at worst `max_size` of the dearest on demand."""
         spot = [self._price(f"ec2-spot/{name}") for name in group.instance_types]
         demand = [self._price(f"ec2/{name}") for name in group.instance_types]
         mean = (sum((price.usd for price in spot), Decimal(0)) / len(spot)).quantize(Decimal("0.0001"))
@@ -95,6 +95,7 @@ def make_bill(
 
 
 def cents(amount: Decimal) -> Decimal:
+    """`amount` as AWS bills it: to the cent."""
     return amount.quantize(CENT, ROUND_HALF_UP)
 
 
@@ -130,7 +131,6 @@ def _cluster(ledger: Ledger, region: RegionPlan) -> None:
         if group.spot:
             ledger.add_spot(group)
         else:
-            # Alike nodes on demand: the first type is what is bought, the others stand in when it is sold out.
             dearest = max(
                 group.instance_types, key=lambda name: ledger.prices.price(f"ec2/{name}", region.name).usd
             )
@@ -167,7 +167,7 @@ def _shares(regions: Sequence[RegionPlan]) -> Iterator[tuple[RegionPlan, Decimal
 
 
 def _spot(regions: Sequence[RegionPlan], prices: Prices) -> tuple[Decimal, Decimal, Decimal]:
-    """An hour at rest: (spot nodes at on-demand prices, what spot saves of that, all nodes at on-demand prices)."""
+    """USD an hour at rest: (spot nodes if on demand, what spot saves of that, all nodes if on demand)."""
     spot_full = saved = full = Decimal(0)
     for region in regions:
         for group in region.node_groups:

@@ -1,4 +1,4 @@
-"""Whether what a region must hold fits: nodes, addresses, database connections, and the surge while an image is rolled."""
+"""Whether what a region must hold fits: nodes, addresses, database connections, a rollout's surge."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ GATEWAY_CONNECTIONS = 10  # of each gateway replica to PostgreSQL
 MOST_BATCHES = 10  # rather a node more for a while than a rollout in more batches
 REDIS_MIB = 256  # on the phase-2 host
 RUNNER_CONNECTIONS = 2  # of a runner that works; an idle one holds none
-# GiB of memory of the database classes that the price list knows. RDS: max_connections = LEAST(memory / 9531392, 5000),
-# where the memory leaves out what RDS keeps for itself: a quarter on small classes (338 seen on db.t4g.medium).
+# GiB of the database classes that the price list knows. RDS: max_connections = LEAST(memory / 9531392, 5000) of
+# what RDS does not keep for itself, three quarters on small classes (338 seen on db.t4g.medium).
 DATABASE_GIB = {
     "db.t4g.micro": 1,
     "db.t4g.small": 2,
@@ -60,9 +60,9 @@ def fill(
     region: RegionSettings,
     blocks: Sequence[Subnet],
 ) -> tuple[tuple[AgentPlan, ...], tuple[NodeGroupPlan, ...], RegionCapacity]:
-    """Fill a region's node groups (phases 3 and 4): its agents with their rollout batch, the groups, and how full they are.
+    """Fill a region's node groups (phases 3 and 4): agents with rollout batch, groups, how full they are.
 
-    Raises PlanError when the minimum replicas, one agent's surge or the addresses do not fit in `max_size` nodes.
+    Raises PlanError when minimum replicas, a surge, addresses or connections do not fit at `max_size`.
     """
     working = [agent for agent in agents if agent.runs_on == "cloud"]
     groups = [_group(name, working, fleet.system, settings, region) for name in ("critical", "flex")]
@@ -83,7 +83,7 @@ def fill(
 def fill_host(agents: Sequence[AgentPlan], fleet: Fleet, settings: Settings) -> RegionCapacity:
     """How full the phase-2 host is: one container an agent, the gateway, and Redis beside them.
 
-    What counts is measured memory: containers have no requests there and share the CPU. Raises PlanError when it is full.
+    Measured memory counts: containers have no requests there and share the CPU. Raises PlanError when full.
     """
     shape = node_shape((settings.host.instance_type,))
     # No kubelet there: what it would keep is free again.
@@ -152,14 +152,14 @@ def _nodes_at_rest(group: Group, region: str) -> int:
     if nodes is None:
         lacking = group.at(group.most).left_over
         raise PlanError(
-            f"{region}: {lacking} of {len(group.pods)} pods at minimum replicas do not fit on {group.most} {group.name} nodes",
-            f"raise the largest size of the {group.name} group, use larger nodes, or lower requests or replicas",
+            f"{region}: {lacking} of {len(group.pods)} pods do not fit on {group.most} {group.name} nodes",
+            f"raise the {group.name} group's largest size, use larger nodes, or lower requests or replicas",
         )
     return nodes
 
 
 def _batches(agents: Sequence[AgentPlan], group: Group, nodes: int, region: str) -> dict[str, AgentPlan]:
-    """Agents with the batch in which a new image reaches them: each batch's surge (one pod an agent) fits at once."""
+    """Agents with the batch in which a new image reaches them: a batch's surge fits at once."""
     if not agents:
         return {}
     largest = max((agent.requests for agent in agents), key=lambda pod: (pod.cpu_millicores, pod.memory_mib))
@@ -169,7 +169,7 @@ def _batches(agents: Sequence[AgentPlan], group: Group, nodes: int, region: str)
         room = group.at(nodes + 1).more(largest)
     if not room:
         raise PlanError(
-            f"{region}: the {group.name} nodes are full at minimum replicas, so that no agent can be rolled without downtime",
+            f"{region}: the {group.name} nodes are full at rest: no agent can be rolled without downtime",
             f"raise the largest size of the {group.name} group",
         )
     return {agent.agent: replace(agent, batch=index // room) for index, agent in enumerate(agents)}
@@ -233,7 +233,7 @@ def _capacity(
 
 
 def _short_of_maximum(agents: Sequence[AgentPlan], group: Group) -> Iterator[AgentPlan]:
-    """Agents of `group` that cannot reach `max_replicas` although all others are at rest and the group is at its largest."""
+    """Agents that cannot reach `max_replicas` with all others at rest and their group at its largest."""
     full = group.at(group.most)
     for agent in agents:
         if agent.node_class == group.name and agent.replicas + full.more(agent.requests) < agent.max_replicas:
@@ -243,7 +243,7 @@ def _short_of_maximum(agents: Sequence[AgentPlan], group: Group) -> Iterator[Age
 def _measured(
     working: Sequence[AgentPlan], fleet: Fleet, settings: Settings, region: RegionSettings
 ) -> tuple[int, int]:
-    """(nodes at rest, agent pods at most) if every agent asked for what was measured, on the same node types."""
+    """(nodes at rest, agent pods at most) if every agent asked for what was measured, on the same types."""
     lean = [replace(agent, requests=fleet.measured) for agent in working]
     groups = [_group(name, lean, fleet.system, settings, region) for name in ("critical", "flex")]
     nodes = sum(

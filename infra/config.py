@@ -1,4 +1,4 @@
-"""Reading a flat configuration: each value is checked where it is read, and mistakes are collected, not raised."""
+"""Reading a flat configuration: values are checked where they are read; mistakes are collected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMESPACE = "agents-cloud:"
 
 
 def read_stack(root: Path, stack: str) -> dict[str, object]:
-    """Configuration of `stack` without the namespace: the defaults of `Pulumi.yaml` under `Pulumi.<stack>.yaml`.
+    """Configuration of `stack`, bare keys: defaults of `Pulumi.yaml` under `Pulumi.<stack>.yaml`.
 
     `root` is the folder with both files. Raises SettingsError when one is absent or is not such a file.
     """
@@ -59,7 +59,7 @@ def _read_mapping(path: Path) -> dict[str, object]:
 
 
 class Reader:
-    """Typed reads from a flat mapping. A wrong value is noted in `mistakes` as (problem, fix) and a stand-in returned."""
+    """Typed reads from a flat mapping. A wrong value goes to `mistakes`, and a stand-in is returned."""
 
     def __init__(self, mapping: Mapping[str, object]) -> None:
         self.mistakes: list[tuple[str, str]] = []

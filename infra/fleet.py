@@ -1,4 +1,4 @@
-"""The fleet: replicas, resources and node class of each agent, and the pods that are no agents (`fleet.yaml`)."""
+"""The fleet (`fleet.yaml`): replicas, resources, node class of each agent, and the pods that are none."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ class AgentShape:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
+    """What `fleet.yaml` says."""
+
     default: AgentShape
     exceptions: Mapping[str, AgentShape]
     """Agent → its whole shape, defaults filled in."""

@@ -19,7 +19,7 @@ INSTANCE_TYPES: dict[str, tuple[int, int]] = {
     "c6g.xlarge": (4, 8),
     "c6g.2xlarge": (8, 16),
 }
-# Share of an instance's memory that its kernel never sees: Karpenter's default VM_MEMORY_OVERHEAD_PERCENT, in thousandths.
+# Thousandths of memory that the kernel never sees: Karpenter's default VM_MEMORY_OVERHEAD_PERCENT.
 VM_OVERHEAD = 75
 EVICTION_THRESHOLD_MIB = 100  # kubelet's evictionHard memory.available on EKS images
 PREFIX_ADDRESSES = 16  # a /28, what the vpc-cni takes at a time under prefix delegation
@@ -37,11 +37,11 @@ class NodeShape:
 
 
 def node_shape(instance_types: Sequence[str]) -> NodeShape:
-    """The smallest common node of `instance_types`. Raises PlanError for a type that is not in INSTANCE_TYPES.
+    """The least common node of `instance_types`. Raises PlanError for one that is not in INSTANCE_TYPES.
 
-    kube-reserved is nodeadm's (amazon-eks-ami, nodeadm/internal/kubelet/config.go): CPU 6 % of the first core, 1 % of the
-    second, 0.5 % of the next two, 0.25 % of the rest; memory 255 MiB + 11 MiB × max_pods. Our launch template states
-    max_pods and kube-reserved itself, so that what is planned is what the kubelet does.
+    kube-reserved is nodeadm's (amazon-eks-ami, nodeadm/internal/kubelet/config.go): CPU 6 % of the first core,
+    1 % of the second, 0.5 % of the next two, 0.25 % of the rest; memory 255 MiB + 11 MiB × max_pods. The launch
+    template states max_pods and kube-reserved itself, so that what is planned is what the kubelet does.
     """
     unknown = [name for name in instance_types if name not in INSTANCE_TYPES]
     if unknown:
@@ -50,7 +50,7 @@ def node_shape(instance_types: Sequence[str]) -> NodeShape:
         )
     cpus = min(INSTANCE_TYPES[name][0] for name in instance_types)
     gib = min(INSTANCE_TYPES[name][1] for name in instance_types)
-    # 110 is where EKS caps prefix delegation; each slot reserves 11 MiB, so that a small node should not offer as many.
+    # EKS caps prefix delegation at 110. Each slot reserves 11 MiB: a small node should not offer as many.
     max_pods = min(110, 10 + 8 * gib)
     reserved_cpu = 60 + 10 + 5 * min(cpus - 2, 2) + (5 * max(cpus - 4, 0)) // 2
     reserved = Resources(reserved_cpu, 255 + 11 * max_pods)
@@ -63,7 +63,7 @@ def node_shape(instance_types: Sequence[str]) -> NodeShape:
 
 
 def addresses_of(pods_per_node: int) -> int:
-    """IPv4 addresses that one node takes from its subnet: a prefix for each 16 pods begun, one warm, and its interfaces'."""
+    """IPv4 addresses that a node takes: a prefix for each 16 pods begun, a warm one, its interfaces' own."""
     prefixes = -(-pods_per_node // PREFIX_ADDRESSES) + 1
     return prefixes * PREFIX_ADDRESSES + INTERFACE_ADDRESSES
 
@@ -88,8 +88,8 @@ class Packing:
 def pack(pods: Sequence[Resources], free: Resources, slots: int, nodes: int) -> Packing:
     """Put `pods` on `nodes` alike nodes that have `free` and `slots` beside their DaemonSets.
 
-    Small pods go first and each to the emptiest node that can take it. The scheduler's own LeastAllocated spreads so too,
-    and small pods spread first leave the worst gaps for the big ones: what fits here fits in any usual order.
+    Small pods go first, each to the emptiest node that can take it. The scheduler's own LeastAllocated spreads so
+    too, and small pods spread first leave the worst gaps for big ones: what fits here fits in any usual order.
     """
     room = [(free.cpu_millicores, free.memory_mib, slots)] * nodes
     queue = [(-_emptiness(space, free), node) for node, space in enumerate(room)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 
 from errors import PlanError
 from infra.fleet import Fleet
 from infra.settings import ImageSettings, RegionSettings, Settings, zone_of_region
-from infra.shapes import AgentPlan, Subnet
+from infra.shapes import AgentPlan, Subnet, SubnetKind
 from runner.agents import Agent
 from runner.geography import Geography
 
@@ -20,7 +21,7 @@ def place_agents(
 ) -> dict[str, list[AgentPlan]]:
     """Region → its agents. Below phase 4 all stand in the home region, in phase 4 where the geography says.
 
-    `batch` is 0 throughout; capacity decides it. Raises PlanError that lists every agent that cannot be placed.
+    `batch` is 0 throughout; capacity decides it. Raises PlanError that lists all that cannot be placed.
     """
     problems = [*_unknown_names(agents, settings), *_collisions(agents)]
     placed: dict[str, list[AgentPlan]] = {region.name: [] for region in settings.active_regions}
@@ -48,20 +49,21 @@ def image_suffix(images: ImageSettings, name: str) -> str:
 
 
 def subnets(region: RegionSettings) -> tuple[Subnet, ...]:
-    """The /16 cut in four: a private /18 for each of up to three zones; public and data /24s in the last quarter.
+    """The /16 cut in four: a private /18 for each of up to three zones, public and data /24s in the rest.
 
-    Pods take addresses by the sixteen, so that private subnets are large; the layout is the same from phase 2 on.
+    Pods take addresses by the sixteen, so that private subnets are large. The same in every phase.
     """
     quarters = list(region.cidr.subnets(new_prefix=18))
     small = list(quarters[3].subnets(new_prefix=24))
+    cut: dict[SubnetKind, list[ipaddress.IPv4Network]] = {
+        "public": small,
+        "private": quarters,
+        "data": small[8:],
+    }
     return tuple(
-        Subnet(f"{kind}-{zone[-1]}", kind, zone, block)
+        Subnet(f"{kind}-{zone[-1]}", kind, zone, blocks[index])
         for index, zone in enumerate(region.availability_zones)
-        for kind, block in (
-            ("public", small[index]),
-            ("private", quarters[index]),
-            ("data", small[8 + index]),
-        )
+        for kind, blocks in cut.items()
     )
 
 

@@ -95,7 +95,8 @@ def _findings(agents: Sequence[Agent], regions: Sequence[RegionPlan], fleet: Fle
             findings.append(
                 Finding(
                     "every agent can reach its maximum when the others rest",
-                    f"{region.name}: {', '.join(capacity.short_of_maximum)} cannot; raise the largest size of their node group",
+                    f"{region.name}: {', '.join(capacity.short_of_maximum)} cannot; "
+                    "raise the largest size of their node group",
                 )
             )
         if region.node_groups and wanted > capacity.pods_at_most:

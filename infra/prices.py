@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import yaml
 
@@ -22,6 +22,8 @@ _PRICE_KEYS = {"item", "region", "unit", "usd", "seen", "source"}
 
 @dataclass(frozen=True, slots=True)
 class Price:
+    """What one unit of something costs."""
+
     item: str
     unit: str
     usd: Decimal
@@ -102,7 +104,7 @@ def _table(
     return table
 
 
-def _meter(entry: dict[str, Any]) -> Meter:
+def _meter(entry: dict[Any, Any]) -> Meter:
     quantities: dict[int, tuple[Decimal, Decimal]] = {}
     for phase in (2, 3, 4):
         if phase in entry:
@@ -110,7 +112,7 @@ def _meter(entry: dict[str, Any]) -> Meter:
             if rest > most:
                 raise ValueError(f"{entry['item']} in phase {phase}: at rest {rest} is above its cap {most}")
             quantities[phase] = (rest, most)
-    if entry["kind"] not in ("compute", "database", "services"):
+    if entry["kind"] not in get_args(Kind):
         raise ValueError(f"{entry['item']} has the unknown kind {entry['kind']}")
     return Meter(
         str(entry["item"]),

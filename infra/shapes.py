@@ -71,6 +71,8 @@ class SystemPod:
 
 @dataclass(frozen=True, slots=True)
 class NodeGroupPlan:
+    """A managed node group of a region's cluster."""
+
     name: NodeClass
     spot: bool
     instance_types: tuple[str, ...]
@@ -88,6 +90,8 @@ class NodeGroupPlan:
 
 @dataclass(frozen=True, slots=True)
 class Subnet:
+    """One subnet of a region's VPC."""
+
     name: str
     kind: SubnetKind
     availability_zone: str
@@ -104,6 +108,8 @@ class HostPlan:
 
 @dataclass(frozen=True, slots=True)
 class DatabasePlan:
+    """RDS PostgreSQL of a region."""
+
     engine_version: str
     instance_class: str
     multi_az: bool
@@ -117,6 +123,8 @@ class DatabasePlan:
 
 @dataclass(frozen=True, slots=True)
 class CachePlan:
+    """ElastiCache Valkey of a region."""
+
     node_type: str
     nodes: int
 
@@ -186,7 +194,7 @@ class BillLine:
     unit_price: Decimal
     monthly: Decimal
     worst: Decimal
-    """The same line when every group stands at `max_size` all month at the on-demand price and meters at their caps."""
+    """The same with every group at `max_size` all month at on-demand prices, and every meter at its cap."""
     source: str
     seen: bool
     """Whether the price was seen in `source`, or is assumed."""
