@@ -25,7 +25,7 @@ class Recalled:
     issue_number: int
     issue_title: str
     solution_approach: str
-    lessons_learned: str | None
+    lessons_learned: str
     similarity: float
     """Chance from 0 to 1 that it is a true match."""
     why: str
@@ -62,7 +62,7 @@ async def recall(
             issue_number=row["issue_number"],
             issue_title=row["issue_title"],
             solution_approach=row["solution_approach"],
-            lessons_learned=row["lessons_learned"],
+            lessons_learned=row["lessons_learned"] or "",
             similarity=row["cosine"],
             why=f"cosine {row['cosine']:.2f}",
             created_at=row["created_at"],
@@ -147,3 +147,40 @@ async def store_embedding(
     await connection.execute(
         _STORE_EMBEDDING, memory.agent, memory.memory_id, model, version, vector_text(embedding)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class PastWork:
+    """A proven success, as the matcher learns from it."""
+
+    number: int
+    agent: str
+    title: str
+    body: str
+    labels: tuple[str, ...]
+    files: tuple[str, ...]
+    proven_at: str
+    """ISO 8601, UTC."""
+
+
+_PAST_WORKS = """
+SELECT issue_number, agent_name, issue_title, issue_body, issue_labels, files,
+       to_char(proven_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS proven_at
+FROM agent_memories WHERE state = 'succeeded' ORDER BY agent_memories.proven_at DESC, id LIMIT $1
+"""
+
+
+async def past_works(pool: Pool, most: int) -> list[PastWork]:
+    """The newest `most` successes of all agents, for the gateway; a runner sees only its own."""
+    return [
+        PastWork(
+            number=row["issue_number"],
+            agent=row["agent_name"],
+            title=row["issue_title"],
+            body=row["issue_body"],
+            labels=tuple(row["issue_labels"]),
+            files=tuple(row["files"]),
+            proven_at=row["proven_at"],
+        )
+        for row in await pool.fetch(_PAST_WORKS, most)
+    ]

@@ -248,3 +248,14 @@ async def finish_mission(pool: Pool, mission: Mission, finish: Finish) -> bool:
         json.dumps([{"kind": effect.kind, "payload": dict(effect.payload)} for effect in finish.effects]),
     )
     return written
+
+
+_ADD_EFFECT = """
+INSERT INTO outbox (mission_id, kind, payload) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
+"""
+
+
+async def add_effects(connection: Connection, mission: UUID, effects: Sequence[Effect]) -> None:
+    """Put effects of the gateway's own decision into the outbox; in the caller's transaction."""
+    for effect in effects:
+        await connection.execute(_ADD_EFFECT, mission, effect.kind, json.dumps(dict(effect.payload)))

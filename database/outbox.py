@@ -36,7 +36,8 @@ class PendingEffect:
     mission_id: UUID
     repository: str
     issue_number: int
-    agent: str
+    agent: str | None
+    """None where the gateway itself speaks, as when no agent fits."""
 
 
 _WAKES = """

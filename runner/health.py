@@ -19,7 +19,7 @@ class Health:
     def __init__(self, clock: Callable[[], float] = time.monotonic, stalled_seconds: float = STALLED_SECONDS) -> None:
         self.registry = CollectorRegistry()
         self._clock = clock
-        self._stalled_seconds = stalled_seconds
+        self.stalled_seconds = stalled_seconds
         self._loops: dict[str, float] = {}
         self._required: dict[str, str] = {"start": "not finished"}
         self._degraded: dict[str, str] = {}
@@ -44,7 +44,7 @@ class Health:
         """Each loop that has not gone round for too long, with the seconds since it did."""
         now = self._clock()
         ages = {loop: now - last for loop, last in self._loops.items()}
-        return {loop: age for loop, age in ages.items() if age > self._stalled_seconds}
+        return {loop: age for loop, age in ages.items() if age > self.stalled_seconds}
 
     @property
     def ready(self) -> bool:

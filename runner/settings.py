@@ -10,6 +10,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Literal, TypeVar, cast, get_args
 
+from database.embeddings import EmbeddingSettings
 from errors import SettingsError
 from runner.geography import ZONES, Zone
 
@@ -71,6 +72,10 @@ class Environment:
             pass
         self._problems.append(SettingsError(f"{name}={raw[:80]!r} is not {rule}", f"set {name} to {rule}"))
         return parse(default)
+
+    def note(self, problem: SettingsError) -> None:
+        """A mistake that another reader found."""
+        self._problems.append(problem)
 
     def check(self) -> None:
         """Raises SettingsError that lists every mistake."""
@@ -183,7 +188,8 @@ class GatewaySettings:
     zone: Zone
     webhook_secret: str
     executor: ExecutorName
-    embedding: str
+    embedding: EmbeddingSettings | None
+    """None: issues are compared by their words alone."""
     control_percent: int
     reconcile_seconds: float
     github: GitHubSettings
@@ -194,6 +200,7 @@ class GatewaySettings:
         environment = Environment(variables)
         geography = environment.text("GEOGRAPHY", "")
         history = environment.text("HISTORY", "")
+        zone = cast(Zone, environment.choice("ZONE", "US", ZONES))
         settings = cls(
             agents_folder=Path(environment.text("AGENTS_DIR", ".github/agents")),
             geography=Path(geography) if geography else None,
@@ -202,10 +209,10 @@ class GatewaySettings:
             redis_url=environment.text("REDIS_URL", ""),
             host=environment.text("HOST", "127.0.0.1"),
             port=environment.whole("PORT", 8080, 0, 65535),
-            zone=cast(Zone, environment.choice("ZONE", "US", ZONES)),
+            zone=zone,
             webhook_secret=environment.secret("WEBHOOK_SECRET"),
             executor=cast(ExecutorName, environment.choice("EXECUTOR", "recall", get_args(ExecutorName))),
-            embedding=environment.text("EMBEDDING", "minilm"),
+            embedding=_embedding(environment, variables, zone),
             control_percent=environment.whole("CONTROL_PERCENT", 10, 0, 100),
             reconcile_seconds=environment.seconds("RECONCILE_SECONDS", 300, 1, 86400),
             github=GitHubSettings.read(environment),
@@ -214,3 +221,13 @@ class GatewaySettings:
         if len(settings.webhook_secret) < 16:
             raise SettingsError("WEBHOOK_SECRET is shorter than 16 characters", "set the secret of the GitHub webhook")
         return settings
+
+
+def _embedding(environment: Environment, variables: Mapping[str, str], zone: Zone) -> EmbeddingSettings | None:
+    if environment.text("EMBEDDING_MODEL", "minilm") == "none":
+        return None
+    try:
+        return EmbeddingSettings.from_environment(variables, zone)
+    except SettingsError as problem:
+        environment.note(problem)
+        return None

@@ -28,7 +28,7 @@ class _StrictLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise yaml.constructor.ConstructorError(
-                None, None, "an alias (*name) is not allowed", self.peek_event().start_mark
+                None, None, "an alias (*name) is not allowed", self.peek_event().start_mark  # type: ignore[no-untyped-call]
             )
         return super().compose_node(parent, index)
 

@@ -1,0 +1,26 @@
+"""The executor that the settings name; only that one is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from database.connect import Pool
+from runner.execute import Executor
+from runner.settings import RunnerSettings
+
+
+@asynccontextmanager
+async def open_executor(settings: RunnerSettings, pool: Pool) -> AsyncIterator[Executor]:
+    """The executor, for as long as the runner lives. Raises SettingsError where it lacks a setting."""
+    if settings.executor == "recall":
+        from runner.execute.recall import RecallExecutor
+
+        yield RecallExecutor()
+        return
+    from runner.github_access import open_github
+
+    async with open_github(settings.github) as github:
+        from runner.execute.actions import ActionsExecutor
+
+        yield ActionsExecutor(github)

@@ -1,0 +1,102 @@
+"""One process per agent on one machine: forked from a server that has loaded everything once, and kept alive."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+_LOOK_SECONDS = 0.5
+_FIRST_RESTART_SECONDS = 0.5
+_LONGEST_RESTART_SECONDS = 30.0
+
+
+def _agent_process(variables: dict[str, str], log_file: str) -> None:
+    """Runs in the forked process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that stops everything in order
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    log_to = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(log_to, 1)
+    os.dup2(log_to, 2)
+    os.environ.clear()
+    os.environ.update(variables)
+    from runner.cli import main
+
+    sys.exit(main(["agent"]))
+
+
+class FleetProcesses:
+    """Starts the runners of a fleet, starts one again that dies, and stops all in order."""
+
+    def __init__(self, environments: Mapping[str, Mapping[str, str]], logs: Path) -> None:
+        self._environments = environments
+        self._logs = logs
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["runner.cli", "runner.process", "runner.execute.recall"])
+        self._processes: dict[str, ForkServerProcess] = {}
+        self._delays: dict[str, float] = {}
+        self.restarts = 0
+
+    def start(self) -> None:
+        """Start every runner; they get ready on their own."""
+        for agent in self._environments:
+            self._start(agent)
+
+    def _start(self, agent: str) -> None:
+        process = self._context.Process(
+            target=_agent_process,
+            args=(dict(self._environments[agent]), str(self._logs / f"{agent}.log")),
+            name=agent,
+        )
+        process.start()
+        self._processes[agent] = process
+
+    async def keep_alive(self) -> None:
+        """Start a runner again that died, after a growing delay; until cancelled."""
+        due: dict[str, float] = {}
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            for agent, process in self._processes.items():
+                if process.is_alive():
+                    continue
+                if agent not in due:
+                    delay = self._delays.get(agent, _FIRST_RESTART_SECONDS)
+                    self._delays[agent] = min(delay * 2, _LONGEST_RESTART_SECONDS)
+                    due[agent] = loop.time() + delay
+                    log.warning("the runner of %s ended with %s; again in %.1f s", agent, process.exitcode, delay)
+            for agent in [agent for agent, moment in due.items() if loop.time() >= moment]:
+                del due[agent]
+                self._start(agent)
+                self.restarts += 1
+
+    def processes(self) -> Mapping[str, int | None]:
+        """The process id of each agent's runner."""
+        return {agent: process.pid for agent, process in self._processes.items()}
+
+    async def stop(self, seconds: float) -> None:
+        """SIGTERM to all, so that they drain; SIGKILL to what is left after `seconds`."""
+        for process in self._processes.values():
+            process.terminate()
+        deadline = asyncio.get_running_loop().time() + seconds
+        while self._alive() and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.05)
+        for process in self._alive():
+            process.kill()
+        for process in self._processes.values():
+            process.join(5)
+
+    def _alive(self) -> Sequence[ForkServerProcess]:
+        return [process for process in self._processes.values() if process.is_alive()]

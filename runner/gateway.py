@@ -1,0 +1,264 @@
+"""The gateway: takes issues in, matches and routes them, and is the one that speaks to GitHub."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+import asyncpg
+import redis.asyncio
+from aiohttp import web
+from prometheus_client import Counter
+
+from database.connect import AWAY, Connection, Pool, open_pool
+from database.control import abandon_missions, approve_mission, refuse_approval, waiting_missions
+from database.embeddings import Embedder, open_embedder
+from database.inbox import Delivery, mark_processed, take_deliveries
+from database.memory import past_works, store_embedding, unembedded, vector_text
+from database.missions import MAX_ATTEMPTS
+from database.outbox import repeat_wakes
+from errors import AgentsCloudError, RateLimited, Unavailable
+from runner.agents import load_agents
+from runner.geography import load_geography, local_geography
+from runner.github import GitHub
+from runner.github_access import open_github
+from runner.health import Health, serve
+from runner.history import Work, load_history
+from runner.intake import Embedded, Intake, text_to_embed
+from runner.matchers import Matchers
+from runner.reconcile import reconcile
+from runner.relay import relay_effect, relay_wakes
+from runner.settings import GatewaySettings
+from runner.stream import open_redis
+from runner.webhook import webhook
+
+log = logging.getLogger(__name__)
+
+_DELIVERIES_AT_ONCE = 50
+_EFFECTS_AT_ONCE = 4
+_IDLE_SECONDS = 0.25
+_AWAY_SECONDS = 1.0
+_SWEEP_SECONDS = 5.0
+_REPEAT_WAKE_SECONDS = 30.0
+_LEARN_SECONDS = 60.0
+_HISTORY_WORKS = 5_000
+_CONNECTIONS = 10
+
+
+@dataclass(slots=True)
+class Gateway:
+    """The loops of one gateway process. Each goes round on its own and outlives whatever is away."""
+
+    settings: GatewaySettings
+    pool: Pool
+    intake: Intake
+    health: Health
+    redis: redis.asyncio.Redis | None
+    github: GitHub
+    embedder: Embedder | None
+    history: Sequence[Work]
+    new_delivery: asyncio.Event = field(default_factory=asyncio.Event)
+    new_wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _deliveries: Counter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._deliveries = Counter(
+            "agents_cloud_deliveries_total", "Deliveries worked.", ["event"], registry=self.health.registry
+        )
+
+    async def run(self) -> None:
+        """Run every loop until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._loop("intake", self._take, _IDLE_SECONDS, self.new_delivery))
+            group.create_task(self._loop("wakes", self._wake, _IDLE_SECONDS, self.new_wake))
+            group.create_task(self._loop("approvals", self._approve, _AWAY_SECONDS))
+            group.create_task(self._loop("sweep", self._sweep, _SWEEP_SECONDS))
+            group.create_task(self._loop("embeddings", self._embed, _AWAY_SECONDS))
+            group.create_task(self._loop("history", self._learn, _LEARN_SECONDS))
+            group.create_task(self._loop("reconcile", self._reconcile, self.settings.reconcile_seconds))
+            for number in range(_EFFECTS_AT_ONCE):
+                group.create_task(self._loop(f"effects-{number}", self._effect, _IDLE_SECONDS))
+
+    async def _loop(
+        self, name: str, work: Callable[[], Awaitable[object]], idle: float, wake: asyncio.Event | None = None
+    ) -> None:
+        """Repeat `work`: at once while it finds something to do, else when `wake` is set or after `idle` seconds."""
+        while True:
+            if idle < self.health.stalled_seconds:
+                self.health.beat(name)
+            pause = idle
+            try:
+                if await work():
+                    pause = 0.0
+                self.health.found(name)
+            except AWAY as away:
+                self.health.missing("database", f"{name}: {type(away).__name__}")
+                pause = max(idle, _AWAY_SECONDS)
+            except Unavailable as away:
+                self.health.missing(name, str(away), required=False)
+                pause = max(idle, _AWAY_SECONDS)
+            except asyncpg.PostgresError:
+                log.exception("%s", name)
+                pause = max(idle, _AWAY_SECONDS)
+            else:
+                self.health.found("database")
+            if wake is None or pause == 0.0:
+                await asyncio.sleep(pause)
+                continue
+            try:
+                await asyncio.wait_for(wake.wait(), pause)
+            except TimeoutError:
+                pass
+            wake.clear()
+
+    async def _take(self) -> int:
+        async with self.pool.acquire() as connection, connection.transaction():
+            deliveries = await take_deliveries(connection, _DELIVERIES_AT_ONCE)
+            embeddings = await self._embeddings(deliveries)
+            for delivery in deliveries:
+                result = await self._take_one(connection, delivery, embeddings.get(delivery.delivery_id))
+                await mark_processed(connection, delivery, result)
+                self._deliveries.labels(delivery.event).inc()
+        if deliveries:
+            self.new_wake.set()
+        return len(deliveries)
+
+    async def _take_one(self, connection: Connection, delivery: Delivery, embedding: Embedded | None) -> str:
+        try:
+            async with connection.transaction():  # one bad delivery must not hold back the rest
+                return await self.intake.take(connection, delivery, embedding)
+        except AWAY:
+            raise
+        except Exception as broken:
+            log.exception("delivery %s", delivery.delivery_id)
+            return f"error: {type(broken).__name__}; the gateway's log has the details"
+
+    async def _embeddings(self, deliveries: Sequence[Delivery]) -> dict[str, Embedded]:
+        texts = {d.delivery_id: text for d in deliveries if (text := text_to_embed(d)) is not None}
+        if self.embedder is None or not texts:
+            return {}
+        try:
+            vectors = await self.embedder.embed(list(texts.values()))
+        except AgentsCloudError as away:
+            # Memory is then asked by words alone; no issue waits for a model.
+            self.health.missing("embeddings", str(away), required=False)
+            return {}
+        model = self.embedder.model
+        return {
+            delivery_id: Embedded(vector_text(vector), model)
+            for delivery_id, vector in zip(texts, vectors, strict=True)
+        }
+
+    async def _wake(self) -> int:
+        return await relay_wakes(self.pool, self.redis) if self.redis is not None else 0
+
+    async def _effect(self) -> bool:
+        return await relay_effect(self.pool, self.github)
+
+    async def _sweep(self) -> None:
+        async with self.pool.acquire() as connection:
+            if await abandon_missions(connection):
+                log.warning("missions were abandoned after %s attempts", MAX_ATTEMPTS)
+            if await repeat_wakes(connection, _REPEAT_WAKE_SECONDS, MAX_ATTEMPTS):
+                self.new_wake.set()
+
+    async def _approve(self) -> None:
+        for waiting in await waiting_missions(self.pool, 50):
+            allowed = None
+            for login in waiting.logins:
+                try:
+                    if await self.github.may_write(waiting.repository, login):
+                        allowed = login
+                        break
+                except RateLimited:
+                    raise
+                except AgentsCloudError as broken:
+                    raise Unavailable(f"who may spend is unknown: {broken}") from broken
+            async with self.pool.acquire() as connection, connection.transaction():
+                if allowed is not None:
+                    await approve_mission(connection, waiting.id, allowed)
+                    self.new_wake.set()
+                else:
+                    await refuse_approval(connection, waiting)
+
+    async def _embed(self) -> int:
+        if self.embedder is None:
+            return 0
+        waiting = await unembedded(self.pool, self.embedder.model, 64)
+        if waiting:
+            vectors = await self.embedder.embed([memory.text for memory in waiting])
+            async with self.pool.acquire() as connection:
+                for memory, vector in zip(waiting, vectors, strict=True):
+                    await store_embedding(
+                        connection,
+                        memory,
+                        model=self.embedder.model,
+                        version=self.embedder.version,
+                        embedding=vector,
+                    )
+        return len(waiting)
+
+    async def _learn(self) -> None:
+        """Let the matcher know what agents really did, when there is more of it."""
+        own = [
+            Work(work.number, work.agent, work.title, work.body, work.labels, work.files, work.proven_at)
+            for work in await past_works(self.pool, _HISTORY_WORKS)
+        ]
+        history = sorted((*self.history, *own), key=lambda work: (work.merged_at, work.number))
+        if own and len(history) != self.intake.matchers.history_size:
+            await asyncio.to_thread(self.intake.matchers.learn, history)
+
+    async def _reconcile(self) -> None:
+        found = await reconcile(self.pool, self.github, self.intake.geography, self.intake.zone)
+        if found:
+            log.warning("%s issues came without their webhook", found)
+            self.new_delivery.set()
+
+
+async def run_gateway(
+    settings: GatewaySettings,
+    stop: asyncio.Event,
+    started: Callable[[int], None] = lambda _: None,
+    more_routes: Callable[[Pool, Health], Sequence[web.RouteDef]] = lambda _pool, _health: (),
+) -> None:
+    """Serve until `stop`. `started` gets the port once requests are answered, which is before it is ready."""
+    agents = load_agents(settings.agents_folder)
+    geography = load_geography(settings.geography, agents) if settings.geography else local_geography(agents)
+    history = load_history(settings.history) if settings.history else ()
+    health = Health()
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(open_pool(settings.database_url, most=_CONNECTIONS, application="gateway"))
+        client = await stack.enter_async_context(open_redis(settings.redis_url)) if settings.redis_url else None
+        github = await stack.enter_async_context(open_github(settings.github))
+        intake = Intake(
+            geography=geography,
+            zone=settings.zone,
+            matchers=Matchers(agents, geography, history),
+            paid=settings.executor != "recall",
+            control_percent=settings.control_percent,
+        )
+        gateway = Gateway(settings, pool, intake, health, client, github, None, history)
+        application = web.Application()
+        application.add_routes(health.routes())
+        application.add_routes(more_routes(pool, health))
+        handler = webhook(pool, settings.webhook_secret, geography, settings.zone, gateway.new_delivery.set)
+        application.router.add_post("/webhook", handler)
+        port = await stack.enter_async_context(serve(application, settings.host, settings.port))
+        started(port)
+        if settings.embedding is not None:
+            gateway.embedder = await open_embedder(settings.embedding)
+            stack.push_async_callback(gateway.embedder.close)
+        health.found("start")
+        loops = asyncio.create_task(gateway.run())
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({loops, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if loops.done():
+                loops.result()
+        finally:
+            for task in (loops, stopping):
+                task.cancel()
+            await asyncio.gather(loops, stopping, return_exceptions=True)

@@ -1,0 +1,306 @@
+"""`python -m runner run`: PostgreSQL, Redis, the local GitHub, the gateway and every agent on one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import sys
+from asyncio.subprocess import DEVNULL, STDOUT, Process
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGTERM
+
+import asyncpg
+
+from database.connect import AWAY, Pool, open_connection, open_pool
+from database.migrate import migrate
+from database.registry import Registration, register_agents, set_passwords
+from errors import SettingsError, Unavailable
+from runner.agents import Agent, load_agents
+from runner.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
+from runner.fleet_processes import FleetProcesses
+from runner.geography import Geography, load_geography, local_geography
+from runner.local_progress import Progress
+from runner.local_report import report_of
+from runner.local_state import LocalState, load_secrets, locked_data_folder
+from runner.localgithub import LocalGitHub, LocalGitHubSettings
+from runner.process import stop_on_signal
+
+log = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+REPOSITORY = "local/repository"
+DRAIN_SECONDS = 10.0
+_STOP_SECONDS = 20.0
+# One busy machine: a lost wake-up is repeated soon, and a killed runner's mission is free again soon.
+_LEASE_SECONDS = "15"
+_POLL_SECONDS = "10"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalOptions:
+    """The command line of `run`."""
+
+    agents: Path
+    geography: Path | None
+    issues: Path | None
+    maintainer: Path | None
+    history: Path | None
+    data: Path
+    port: int
+    executor: str
+    until_idle: bool
+    report: Path | None
+
+
+@dataclass(slots=True)
+class Ecosystem:
+    """What runs, for the one who watches it."""
+
+    agents: tuple[Agent, ...]
+    postgres: EmbeddedPostgres
+    redis: EmbeddedRedis
+    github: LocalGitHub
+    fleet: FleetProcesses
+    gateway: Process
+    gateway_database_url: str
+    page: str
+    issues: int
+
+
+async def run_local(options: LocalOptions) -> int:
+    """Run until Ctrl-C or, with `until_idle`, until every issue is final; the exit code. Raises InputError."""
+    agents = load_agents(options.agents)
+    geography = load_geography(options.geography, agents) if options.geography else local_geography(agents)
+    if options.port:
+        _check_port(options.port)
+    logging.getLogger().setLevel(os.environ.get("LOG_LEVEL", "WARNING").upper())
+    async with stop_on_signal() as stop:
+        with locked_data_folder(options.data) as data:
+            progress = Progress(quiet=not sys.stderr.isatty())
+            async with ecosystem(options, agents, geography, data, progress) as running:
+                return await _watch(options, running, progress, stop)
+
+
+@asynccontextmanager
+async def ecosystem(
+    options: LocalOptions, agents: tuple[Agent, ...], geography: Geography, data: Path, progress: Progress
+) -> AsyncIterator[Ecosystem]:
+    """Everything started and ready to be fed; stopped in order at the end."""
+    secrets = load_secrets(data)
+    async with AsyncExitStack() as stack:
+        progress.step("PostgreSQL and Redis")
+        postgres = EmbeddedPostgres(data / "postgres", password=secrets["postgres"])
+        redis = EmbeddedRedis(data / "redis", password=secrets["redis"])
+        stack.push_async_callback(postgres.stop)
+        stack.push_async_callback(redis.stop)
+        await asyncio.gather(postgres.start(), redis.start())
+        roles = await _prepare_database(postgres, agents, secrets)
+
+        progress.step("local GitHub")
+        port = options.port or free_port()
+        github = await stack.enter_async_context(
+            LocalGitHub(
+                LocalGitHubSettings(
+                    data=data / "github",
+                    webhook_url=f"http://{HOST}:{port}/webhook",
+                    secret=secrets["webhook"],
+                    repository=REPOSITORY,
+                )
+            )
+        )
+        logs = data / "logs"
+        logs.mkdir(exist_ok=True)
+        common = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("DATABASE_", "REDIS_"))},
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            "AGENTS_DIR": str(options.agents.resolve()),
+            "REDIS_URL": redis.url,
+            "HOST": HOST,
+            "EXECUTOR": options.executor,
+            "GITHUB_API_URL": github.url,
+            "GITHUB_TOKEN": secrets["github"],
+            "LEASE_SECONDS": _LEASE_SECONDS,
+            "POLL_SECONDS": _POLL_SECONDS,
+            "DRAIN_SECONDS": str(DRAIN_SECONDS),
+            "WORK_DIR": str(data / "work"),
+        }
+        gateway_url = postgres.url("gateway", roles["gateway"], "agents")
+        gateway_variables = {
+            **common,
+            "DATABASE_URL": gateway_url,
+            "PORT": str(port),
+            "WEBHOOK_SECRET": secrets["webhook"],
+            **({"GEOGRAPHY": str(options.geography.resolve())} if options.geography else {}),
+            **({"HISTORY": str(options.history.resolve())} if options.history else {}),
+        }
+        progress.step("gateway")
+        gateway = await _start_gateway(gateway_variables, logs / "gateway.log")
+        stack.push_async_callback(_stop_process, gateway)
+        fleet = FleetProcesses(
+            {
+                agent.name: {
+                    **common,
+                    "AGENT_NAME": agent.name,
+                    "DATABASE_URL": postgres.url(role, roles[role], "agents"),
+                    "PORT": "0",
+                }
+                for agent in agents
+                for role in [_registration(agent).role]
+            },
+            logs,
+        )
+        progress.step(f"{len(agents)} agents")
+        fleet.start()
+        stack.push_async_callback(fleet.stop, DRAIN_SECONDS + 5)
+        keeper = asyncio.create_task(fleet.keep_alive())
+        stack.push_async_callback(_cancel, keeper)
+        page = f"http://{HOST}:{port}"
+        LocalState(os.getpid(), gateway_url, page).write(data)
+        await _wait_for_page(gateway, page, logs / "gateway.log")
+        issues = await github.load(options.issues) if options.issues else 0
+        if options.maintainer:
+            github.follow(options.maintainer)
+        yield Ecosystem(agents, postgres, redis, github, fleet, gateway, gateway_url, page, issues)
+        progress.step("stopping")
+
+
+def _registration(agent: Agent) -> Registration:
+    return Registration(agent.name, agent.resource_name, agent.specialization, agent.digest)
+
+
+async def _prepare_database(
+    postgres: EmbeddedPostgres, agents: tuple[Agent, ...], secrets: dict[str, str]
+) -> Mapping[str, str]:
+    """Roles, database, schema and agents as a deployment has them; the password of each login role."""
+    async with open_connection(postgres.superuser_url) as superuser:
+        if not await superuser.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'agents_owner')"):
+            await superuser.execute("CREATE ROLE agents_owner LOGIN CREATEROLE")
+        await set_passwords(superuser, {"agents_owner": secrets["agents_owner"]})
+        if not await superuser.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = 'agents')"):
+            await superuser.execute("CREATE DATABASE agents OWNER agents_owner")
+    async with open_connection(postgres.url("postgres", secrets["postgres"], "agents")) as superuser:
+        await superuser.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    async with open_connection(postgres.url("agents_owner", secrets["agents_owner"], "agents")) as owner:
+        await migrate(owner)
+        registrations = [_registration(agent) for agent in agents]
+        await register_agents(owner, registrations)
+        roles = ["gateway", *(registration.role for registration in registrations)]
+        passwords = {role: secrets[f"role {role}"] for role in roles}
+        await set_passwords(owner, passwords)
+    return passwords
+
+
+async def _start_gateway(variables: Mapping[str, str], log_file: Path) -> Process:
+    with log_file.open("ab") as output:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "runner", "gateway"),
+            env=dict(variables),
+            stdin=DEVNULL,
+            stdout=output,
+            stderr=STDOUT,
+            start_new_session=True,
+        )
+
+
+async def _wait_for_page(gateway: Process, page: str, log_file: Path) -> None:
+    host, port = page.removeprefix("http://").split(":")
+    while gateway.returncode is None:
+        try:
+            _, writer = await asyncio.open_connection(host, int(port))
+        except OSError:
+            await asyncio.sleep(0.05)
+        else:
+            writer.close()
+            return
+    raise Unavailable(f"the gateway did not start; see {log_file}")
+
+
+async def _stop_process(process: Process) -> None:
+    if process.returncode is None:
+        process.send_signal(SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as busy:
+            raise SettingsError(f"port {port} is busy ({busy.strerror})", "choose another one with --port") from busy
+
+
+_PROGRESS = """
+SELECT count(DISTINCT (repository, issue_number)) FILTER (WHERE NOT live) AS final,
+       (SELECT count(*) FROM inbox WHERE processed_at IS NULL) AS inbox,
+       (SELECT count(*) FROM outbox WHERE done_at IS NULL AND kind <> 'wake' AND attempts < 12) AS outbox,
+       max(changed) AS changed
+FROM (SELECT repository, issue_number, bool_or(state IN ('waiting', 'queued', 'running')) AS live,
+             max(greatest(accepted_at, claimed_at, finished_at)) AS changed
+      FROM missions GROUP BY repository, issue_number) AS issues
+"""
+_LOOK_SECONDS = 0.25
+STUCK_SECONDS = 300.0
+
+
+async def _watch(options: LocalOptions, running: Ecosystem, progress: Progress, stop: asyncio.Event) -> int:
+    """Show progress; with `until_idle`, end when nothing is left to do, or when nothing has moved for too long."""
+    clock = asyncio.get_running_loop().time
+    started = moved = clock()
+    last: tuple[object, ...] = ()
+    idle = False
+    progress.page(running.page)
+    async with open_pool(running.gateway_database_url, most=1, application="run") as pool:
+        while not stop.is_set():
+            if running.gateway.returncode is not None:
+                raise Unavailable(f"the gateway ended with {running.gateway.returncode}; see {options.data / 'logs'}")
+            row = await _progress(pool)
+            if row is not None:
+                progress.missions(row["final"], running.issues)
+                if tuple(row) != last:
+                    moved, last = clock(), tuple(row)
+                idle = (
+                    row["final"] >= running.issues and not row["inbox"] and not row["outbox"] and running.github.idle
+                )
+            if options.until_idle and (idle or clock() - moved > STUCK_SECONDS):
+                break
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _LOOK_SECONDS)
+        report = await report_of(
+            pool,
+            agents=[agent.name for agent in running.agents],
+            issues=running.issues,
+            doubled_effects=running.github.doubled_effects(),
+            seconds=clock() - started,
+        )
+    progress.done()
+    if options.report:
+        options.report.write_text(json.dumps(report, indent=2) + "\n")
+    if options.until_idle and not idle:
+        print(f"{report['lost']} of {running.issues} issues did not end; see {options.data / 'logs'}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _progress(pool: Pool) -> asyncpg.Record | None:
+    try:
+        return await pool.fetchrow(_PROGRESS)
+    except AWAY:
+        return None  # being restarted
