@@ -1,7 +1,7 @@
 """The client for GitHub, with effects that happen once.
 
-An effect carries a marker, an HTML comment that names the mission, and is looked for before it is made. So every
-`ensure_` call may be repeated after a crash between any two of its steps.
+An effect carries a marker, an HTML comment that names the mission, and is looked for before it is made. So
+every `ensure_` call may be repeated after a crash between any two of its steps.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class GitHub(GitHubCalls):
         """Number and URL of the one pull request from `branch` to `base` (default: the default branch).
 
         `branch` belongs to the mission alone, so a pull request from it, open or closed, is the mission's.
-        Raises ExecutionError when `change` changes nothing, GitHubError 422 when others' work is on the branch.
+        Raises ExecutionError when `change` changes nothing, GitHubError 422 when others' work is on it.
         """
         found = await self.pull_request_of(repository, branch)
         if found is None:
