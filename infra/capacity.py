@@ -24,8 +24,8 @@ GATEWAY_CONNECTIONS = 10  # of each gateway replica to PostgreSQL
 MOST_BATCHES = 10  # rather a node more for a while than a rollout in more batches
 REDIS_MIB = 256  # on the phase-2 host
 RUNNER_CONNECTIONS = 2  # of a runner that works; an idle one holds none
-# GiB of the database classes that the price list knows. RDS: max_connections = LEAST(memory / 9531392, 5000) of
-# what RDS does not keep for itself, three quarters on small classes (338 seen on db.t4g.medium).
+# GiB of the database classes that the price list knows. RDS: max_connections = LEAST(memory / 9531392, 5000),
+# without what RDS keeps for itself, a quarter on small classes (338 seen on db.t4g.medium).
 DATABASE_GIB = {
     "db.t4g.micro": 1,
     "db.t4g.small": 2,

@@ -39,9 +39,9 @@ class NodeShape:
 def node_shape(instance_types: Sequence[str]) -> NodeShape:
     """The least common node of `instance_types`. Raises PlanError for one that is not in INSTANCE_TYPES.
 
-    kube-reserved is nodeadm's (amazon-eks-ami, nodeadm/internal/kubelet/config.go): CPU 6 % of the first core,
-    1 % of the second, 0.5 % of the next two, 0.25 % of the rest; memory 255 MiB + 11 MiB × max_pods. The launch
-    template states max_pods and kube-reserved itself, so that what is planned is what the kubelet does.
+    kube-reserved is nodeadm's (amazon-eks-ami, nodeadm/internal/kubelet/config.go): CPU 6 % of the first
+    core, 1 % of the second, 0.5 % of the next two, 0.25 % of the rest; memory 255 MiB + 11 MiB × max_pods.
+    The launch template states max_pods and kube-reserved itself, so that what is planned is what the kubelet does.
     """
     unknown = [name for name in instance_types if name not in INSTANCE_TYPES]
     if unknown:
@@ -88,8 +88,8 @@ class Packing:
 def pack(pods: Sequence[Resources], free: Resources, slots: int, nodes: int) -> Packing:
     """Put `pods` on `nodes` alike nodes that have `free` and `slots` beside their DaemonSets.
 
-    Small pods go first, each to the emptiest node that can take it. The scheduler's own LeastAllocated spreads so
-    too, and small pods spread first leave the worst gaps for big ones: what fits here fits in any usual order.
+    Small pods go first, each to the emptiest node that can take it. The scheduler's LeastAllocated spreads
+    so too, and small pods spread first leave the worst gaps for big ones: what fits here fits in any usual order.
     """
     room = [(free.cpu_millicores, free.memory_mib, slots)] * nodes
     queue = [(-_emptiness(space, free), node) for node, space in enumerate(room)]

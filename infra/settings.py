@@ -1,7 +1,7 @@
 """The settings of a stack, typed. `infra.stack.from_config` reads and checks them.
 
-Defaults stand in one place, the `config:` schema of `Pulumi.yaml`. What differs between phases (budget, database
-class, Multi-AZ, node limits) is 0 or "" there and comes from `PHASES`: changing `phase` alone moves a stack.
+Defaults stand in one place, the `config:` schema of `Pulumi.yaml`. What differs between phases (budget,
+database class, Multi-AZ, node limits) is 0 or "" there and comes from `PHASES`: changing `phase` moves a stack.
 """
 
 from __future__ import annotations

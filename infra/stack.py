@@ -193,7 +193,7 @@ def _database(read: Reader, defaults: PhaseDefaults) -> DatabaseSettings:
     least = -(-database.storage_gb * 11 // 10)
     if database.max_storage_gb < least:
         read.mistake(
-            f"databaseMaxStorageGb {database.max_storage_gb} is not 10 % above the {database.storage_gb} at first",
+            f"databaseMaxStorageGb {database.max_storage_gb} is not 10 % above databaseStorageGb",
             f"set it to at least {least}",
         )
     return database
