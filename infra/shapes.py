@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -232,4 +233,26 @@ class Finding:
     """Something a person should know that does not refuse the plan."""
 
     rule: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A resource that the program would create, as recorded offline."""
+
+    type: str
+    """Pulumi's type token, such as `aws:rds/instance:Instance`."""
+    name: str
+    region: str
+    component: str
+    """Name of the component it belongs to, such as `network`."""
+    inputs: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one rule says about a plan and its resources."""
+
+    name: str
+    passed: bool
     message: str
