@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import secrets
 import stat
@@ -27,6 +28,8 @@ from runner.execute.changes import Snapshot
 from runner.execute.files import ConfinedFiles
 from runner.execute.uncancelled import to_the_end
 from runner.execute.unpack import UnpackLimits, unpack
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ class Checkouts:
         _prepare(folder)
 
     async def remove_stale(self) -> int:
-        """Remove what killed runners left behind; the number of checkouts removed."""
+        """Remove what killed runners left behind; how many checkouts that were."""
         return await to_the_end(asyncio.to_thread(self._remove_stale))
 
     @asynccontextmanager
@@ -81,7 +84,7 @@ class Checkouts:
         finally:
             if files is not None:
                 files.close()
-            await to_the_end(asyncio.to_thread(remove_tree, folder))
+            await to_the_end(asyncio.to_thread(_discard, folder))
             os.close(lock)
 
     def _make(self, mission: UUID) -> tuple[Path, int]:
@@ -106,7 +109,7 @@ class Checkouts:
                     continue
                 stale.append((folder, lock))
         for folder, lock in stale:
-            remove_tree(folder)
+            _discard(folder)
             os.close(lock)
         return len(stale)
 
@@ -122,6 +125,14 @@ class Checkouts:
     def _give(self, path: Path) -> None:
         if self._owner is not None:
             os.chown(path, self._owner, self._owner, follow_symlinks=False)
+
+
+def _discard(folder: Path) -> None:
+    # What cannot be removed must not undo the mission's result; the next start tries again.
+    try:
+        remove_tree(folder)
+    except ExecutionError:
+        log.exception("a checkout stays")
 
 
 def remove_tree(folder: Path) -> None:

@@ -39,7 +39,7 @@ class RecallExecutor:
             success=True,
             answer=publishable(answer),
             solution=publishable(f"As in {_name(nearest)}: {_cut(nearest.solution_approach)}"),
-            lessons=publishable(_cut(nearest.lessons_learned)),
+            lessons=publishable(_cut(nearest.lessons_learned or "")),
             reason=f"no model ran; answered from {len(task.recalled)} similar works",
         )
 
@@ -52,8 +52,7 @@ def _work(work: Recalled) -> str:
 
 
 def _name(work: Recalled) -> str:
-    number = f"#{work.issue_number} " if work.issue_number is not None else ""
-    return number + " ".join(work.issue_title.split())
+    return f"#{work.issue_number} {' '.join(work.issue_title.split())}"
 
 
 def _cut(text: str) -> str:

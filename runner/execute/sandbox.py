@@ -154,7 +154,7 @@ class Sandbox:
         return Outcome(output.text(), process.returncode or 0, note)
 
     async def _drain(self, process: asyncio.subprocess.Process, output: _Output) -> str:
-        assert process.stdout is not None  # noqa: S101 - asked for above
+        assert process.stdout is not None
         while block := await process.stdout.read(65_536):
             output.add(block)
             if output.total > self._limits.drained_bytes:
