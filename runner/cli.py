@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import getpass
-import json
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from errors import AgentsCloudError, SettingsError
 
@@ -176,8 +174,3 @@ def _cap(options: argparse.Namespace) -> int:
         raise SettingsError(f"{options.usd!r} is not an amount", "give dollars, as in 12.50") from None
     return asyncio.run(operate.cap(operate.database_url(options.data), options.scope, usd))
 
-
-def print_json(value: Any) -> None:
-    """For programs: one JSON document on standard output."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
-    print()

@@ -28,7 +28,7 @@ from runner.geography import Geography, load_geography, local_geography
 from runner.local_progress import Progress
 from runner.local_report import report_of
 from runner.local_state import LocalState, load_secrets, locked_data_folder
-from runner.localgithub import LocalGitHub, LocalGitHubSettings
+from runner.localgithub import LocalGitHub, LocalGitHubSettings, load_reactions
 from runner.process import stop_on_signal
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,6 @@ class Ecosystem:
     gateway: Process
     gateway_database_url: str
     page: str
-    issues: int
 
 
 async def run_local(options: LocalOptions) -> int:
@@ -111,6 +110,7 @@ async def ecosystem(
                     webhook_url=f"http://{HOST}:{port}/webhook",
                     secret=secrets["webhook"],
                     repository=REPOSITORY,
+                    rate_limit=1_000_000,  # on one machine there is nobody to protect
                 )
             )
         )
@@ -124,11 +124,12 @@ async def ecosystem(
             "HOST": HOST,
             "EXECUTOR": options.executor,
             "GITHUB_API_URL": github.url,
-            "GITHUB_TOKEN": secrets["github"],
+            "GITHUB_TOKEN": github.token(),
             "LEASE_SECONDS": _LEASE_SECONDS,
             "POLL_SECONDS": _POLL_SECONDS,
             "DRAIN_SECONDS": str(DRAIN_SECONDS),
             "WORK_DIR": str(data / "work"),
+            "RECONCILE_SECONDS": "10",
         }
         gateway_url = postgres.url("gateway", roles["gateway"], "agents")
         gateway_variables = {
@@ -163,10 +164,11 @@ async def ecosystem(
         page = f"http://{HOST}:{port}"
         LocalState(os.getpid(), gateway_url, page).write(data)
         await _wait_for_page(gateway, page, logs / "gateway.log")
-        issues = await github.load(options.issues) if options.issues else 0
         if options.maintainer:
-            github.follow(options.maintainer)
-        yield Ecosystem(agents, postgres, redis, github, fleet, gateway, gateway_url, page, issues)
+            github.simulate_maintainer(load_reactions(options.maintainer))
+        if options.issues:
+            await github.load(options.issues)
+        yield Ecosystem(agents, postgres, redis, github, fleet, gateway, gateway_url, page)
         progress.step("stopping")
 
 
@@ -273,11 +275,12 @@ async def _watch(options: LocalOptions, running: Ecosystem, progress: Progress, 
                 raise Unavailable(f"the gateway ended with {running.gateway.returncode}; see {options.data / 'logs'}")
             row = await _progress(pool)
             if row is not None:
-                progress.missions(row["final"], running.issues)
+                issues = running.github.issue_count()
+                progress.missions(row["final"], issues)
                 if tuple(row) != last:
                     moved, last = clock(), tuple(row)
                 idle = (
-                    row["final"] >= running.issues and not row["inbox"] and not row["outbox"] and running.github.idle
+                    row["final"] >= issues and not row["inbox"] and not row["outbox"] and running.github.idle
                 )
             if options.until_idle and (idle or clock() - moved > STUCK_SECONDS):
                 break
@@ -286,7 +289,7 @@ async def _watch(options: LocalOptions, running: Ecosystem, progress: Progress, 
         report = await report_of(
             pool,
             agents=[agent.name for agent in running.agents],
-            issues=running.issues,
+            issues=running.github.issue_count(),
             doubled_effects=running.github.doubled_effects(),
             seconds=clock() - started,
         )
@@ -294,7 +297,7 @@ async def _watch(options: LocalOptions, running: Ecosystem, progress: Progress, 
     if options.report:
         options.report.write_text(json.dumps(report, indent=2) + "\n")
     if options.until_idle and not idle:
-        print(f"{report['lost']} of {running.issues} issues did not end; see {options.data / 'logs'}", file=sys.stderr)
+        print(f"{report['lost']} of {report['issues']} issues did not end; see {options.data / 'logs'}", file=sys.stderr)
         return 1
     return 0
 

@@ -106,6 +106,10 @@ class Deliveries:
         self.add(row["event"], payload, row["line"], guid=row["guid"], redelivery=True)
         return True
 
+    @property
+    def idle(self) -> bool:
+        return self._idle.is_set()
+
     async def sent(self) -> None:
         """Waits until nothing is queued."""
         await self._idle.wait()

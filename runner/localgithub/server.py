@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -33,6 +35,7 @@ from runner.localgithub.state import State
 from runner.localgithub.store import Store
 from runner.localgithub.web_api import STATE
 
+_MARK = re.compile(r"<!-- agents-cloud mission=[0-9a-f-]+ kind=\w+ -->")
 MAX_CALL = 64 * 1024 * 1024
 APIS = (issues_api, git_api, pulls_api, actions_api, app_api, admin_api)
 
@@ -102,6 +105,23 @@ class LocalGitHub:
     async def sent(self) -> None:
         """Waits until every delivery was tried."""
         await self._deliveries.sent()
+
+    @property
+    def idle(self) -> bool:
+        """Whether every delivery was tried."""
+        return self._deliveries.idle
+
+    def issue_count(self) -> int:
+        """How many issues there are, pull requests left out."""
+        row = self._store.row("SELECT count(*) AS n FROM issues WHERE id NOT IN (SELECT issue FROM pulls)")
+        return int(row["n"]) if row is not None else 0
+
+    def doubled_effects(self) -> int:
+        """How many comments and pull requests carry a mark that an earlier one carries: it should be none."""
+        seen: Counter[str] = Counter()
+        for row in self._store.rows("SELECT body FROM comments UNION ALL SELECT body FROM issues"):
+            seen.update(set(_MARK.findall(row["body"] or "")))
+        return sum(count - 1 for count in seen.values())
 
     def simulate_maintainer(self, reactions: Sequence[Reaction]) -> None:
         """Lets a script play the person who closes issues; see `maintainer`."""

@@ -1,0 +1,72 @@
+"""`python -m runner match`: which specialist each issue goes to, and why, as a table or as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from errors import IssueError, SettingsError
+from runner.agents import load_agents
+from runner.history import load_history
+from runner.issue import Issue, issue_from_github
+from runner.match import Match, Matcher, report
+from runner.terminal import print_json
+
+_REPOSITORY = "local/repository"
+_MAX_FILE_BYTES = 256 * 1024 * 1024
+
+
+def match_command(options: argparse.Namespace) -> int:
+    """Match the issue of the command line, or those of a file. Raises InputError."""
+    if (options.issues is None) == (options.title is None):
+        raise SettingsError("neither or both of --issues and --title are given", "give one of them")
+    matcher = Matcher(load_agents(options.agents), load_history(options.history) if options.history else ())
+    if options.issues is not None:
+        issues = read_issues(options.issues)
+    else:
+        given = {"number": 1, "title": options.title, "body": options.body, "labels": options.label}
+        issues = [issue_from_github(given, _REPOSITORY)]
+    matches = [matcher.match(issue) for issue in issues]
+    if options.json:
+        print_json(report(matches, issues))
+    else:
+        _print_table(issues, matches)
+    return 0
+
+
+def read_issues(path: Path) -> list[Issue]:
+    """The issues in a file as `gh issue list --json number,title,body,labels` prints it. Raises IssueError."""
+    form = "write the array that `gh issue list --json number,title,body,labels` prints"
+    try:
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise IssueError(f"over {_MAX_FILE_BYTES} bytes", "split the file", file=path)
+        data = json.loads(path.read_bytes())
+    except OSError as broken:
+        raise IssueError(f"it cannot be read: {broken.strerror}", "check the path", file=path) from broken
+    except json.JSONDecodeError as broken:
+        raise IssueError(f"not JSON: {broken.msg}", form, file=path, line=broken.lineno) from broken
+    except (UnicodeDecodeError, RecursionError) as broken:
+        raise IssueError("not JSON in UTF-8", form, file=path) from broken
+    if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
+        raise IssueError("not an array of issues", form, file=path)
+    issues = []
+    for place, item in enumerate(data, start=1):
+        try:
+            issues.append(issue_from_github(item, _REPOSITORY))
+        except IssueError as broken:
+            raise IssueError(f"entry {place}: {broken.problem}", broken.fix, file=path) from broken
+    return issues
+
+
+def _print_table(issues: list[Issue], matches: list[Match]) -> None:
+    table = Table("issue", "agent", "score", "next best", "why")
+    for issue, match in zip(issues, matches, strict=True):
+        others = ", ".join(f"{c.agent} {c.score:.1f}" for c in match.candidates[:3] if c.agent != match.agent)
+        title = f"#{issue.number} {issue.title}"[:60]
+        table.add_row(title, match.agent or "[dim]abstains[/dim]", f"{match.score:.1f}", others, "; ".join(match.why))
+    Console(file=sys.stdout).print(table)
