@@ -135,7 +135,10 @@ def _cluster(ledger: Ledger, region: RegionPlan) -> None:
                 group.instance_types, key=lambda name: ledger.prices.price(f"ec2/{name}", region.name).usd
             )
             ledger.add(f"ec2/{dearest}", "compute", group.nodes_at_rest * HOURS, group.max_size * HOURS)
-        ledger.add("ebs-gp3", "compute", group.nodes_at_rest * group.disk_gb, group.max_size * group.disk_gb)
+    disks = sum(group.nodes_at_rest * group.disk_gb for group in region.node_groups)
+    ledger.add(
+        "ebs-gp3", "compute", disks, sum(group.max_size * group.disk_gb for group in region.node_groups)
+    )
     ledger.add("nat", "services", HOURS)
     ledger.add("alb", "services", HOURS)
     zones = len({block.availability_zone for block in region.subnets})

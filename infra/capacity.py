@@ -115,7 +115,7 @@ def database_connections(instance_class: str) -> int:
 
 def _refuse_unfit(where: str, loads: Sequence[Load], fix: str) -> None:
     for load in loads:
-        if not load.fits:
+        if load.required and not load.fits:
             raise PlanError(
                 f"{where}: {load.name} needs {load.used} {load.unit}, and there are {load.available}", fix
             )
@@ -207,6 +207,8 @@ def _capacity(
     addresses = sum(group.most * addresses_of(group.slots) for group in groups)
     private = sum(block.cidr.num_addresses - SUBNET_RESERVED for block in blocks if block.kind == "private")
     gateways = sum(pod.replicas for pod in fleet.system if pod.name == "gateway")
+    connections = GATEWAY_CONNECTIONS * gateways + RUNNER_CONNECTIONS * at_most
+    pool = database_connections(settings.database.instance_class)
     used = sum((pod for group in groups for pod in group.pods), Resources(0, 0))
     free_cpu = sum(group.free.cpu_millicores * nodes for group, nodes in zip(groups, at_rest, strict=True))
     free_memory = sum(group.free.memory_mib * nodes for group, nodes in zip(groups, at_rest, strict=True))
@@ -220,12 +222,8 @@ def _capacity(
             "pods",
         ),
         Load("addresses at most", addresses, private, "addresses"),
-        Load(
-            "database connections at most",
-            GATEWAY_CONNECTIONS * gateways + RUNNER_CONNECTIONS * at_most,
-            database_connections(settings.database.instance_class),
-            "connections",
-        ),
+        # A runner over the limit waits for its turn: missions get slower, nothing breaks.
+        Load("database connections at most", connections, pool, "connections", required=False),
     )
     batches = 1 + max((agent.batch for agent in working), default=0)
     short = tuple(agent.agent for group in groups for agent in _short_of_maximum(working, group))

@@ -91,6 +91,15 @@ def _findings(agents: Sequence[Agent], regions: Sequence[RegionPlan], fleet: Fle
     for region in regions:
         capacity = region.capacity
         wanted = sum(agent.max_replicas for agent in region.agents if agent.runs_on == "cloud")
+        findings += [
+            Finding(
+                f"{load.name} fit",
+                f"{region.name}: {load.used} {load.unit} of {load.available}; lower the groups' largest sizes or "
+                "choose a larger databaseClass",
+            )
+            for load in capacity.loads
+            if not load.fits
+        ]
         if capacity.short_of_maximum:
             findings.append(
                 Finding(

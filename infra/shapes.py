@@ -138,6 +138,8 @@ class Load:
     used: int
     available: int
     unit: str
+    required: bool = True
+    """Whether a plan is refused that does not fit; else it is a finding."""
 
     @property
     def fits(self) -> bool:
@@ -149,7 +151,7 @@ class RegionCapacity:
     """What stands in a region at rest and at most, and what would with measured requests."""
 
     loads: tuple[Load, ...]
-    """CPU, memory, pods and addresses at rest, and the most that each may reach."""
+    """CPU, memory and pods at rest; addresses and database connections at the largest size."""
     pods_at_rest: int
     pods_at_most: int
     """Agent pods that the groups hold at `max_size`."""
