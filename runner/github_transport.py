@@ -212,7 +212,7 @@ class Transport:
             raise Unavailable(f"GitHub: GET {path}: {error or type(error).__name__}") from error
         finally:
             if not whole:
-                target.unlink(missing_ok=True)  # noqa: ASYNC240 - one system call
+                target.unlink(missing_ok=True)
         return size
 
     async def _refuse(self, path: str, repository: str, token: str, response: aiohttp.ClientResponse) -> None:

@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         asyncio.run(_serve(options))
     except AgentsCloudError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - a command line
+        print(error, file=sys.stderr)
         return error.exit_code
     return 0
 
@@ -69,8 +69,8 @@ async def _serve(options: argparse.Namespace) -> None:
             github.simulate_maintainer(load_reactions(options.maintainer))
         if options.issues:
             new = await github.load(options.issues)
-            print(f"{new} new from {options.issues}", flush=True)  # noqa: T201
-        print(f"The local GitHub listens on {github.url}", flush=True)  # noqa: T201
+            print(f"{new} new from {options.issues}", flush=True)
+        print(f"The local GitHub listens on {github.url}", flush=True)
         await stop.wait()
 
 

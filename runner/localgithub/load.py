@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -126,9 +126,13 @@ def _issue(path: Path, line: int, data: Mapping[str, Any], repository: str, auth
     try:
         if not data.get("user") and not data.get("author"):
             data = {**data, "author": {"login": author}}
-        return issue_from_github(data, repository)
+        issue = issue_from_github(data, repository)
     except IssueError as error:
         raise IssueError(error.problem, error.fix, file=path, line=line) from error
+    if issue.author_is_bot and not issue.author.endswith("[bot]"):
+        # `gh` prints app/renovate for the account that REST and webhooks call renovate[bot].
+        issue = replace(issue, author=f"{issue.author.removeprefix('app/')}[bot]")
+    return issue
 
 
 def _envelope(path: Path, line: int, data: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:

@@ -27,7 +27,7 @@ from runner.localgithub import (
 from runner.localgithub.apply import apply_loaded
 from runner.localgithub.deliveries import Deliveries
 from runner.localgithub.faults import Faults
-from runner.localgithub.load import read_file
+from runner.localgithub.load import Loaded, read_file
 from runner.localgithub.maintainer import Maintainer, Reaction
 from runner.localgithub.repositories import ensure_repository
 from runner.localgithub.settings import LocalGitHubSettings
@@ -99,7 +99,14 @@ class LocalGitHub:
 
     async def load(self, path: Path) -> int:
         """Loads issues or deliveries from a file; gives how many were new. Raises IssueError."""
-        loaded = read_file(path, self.settings.repository, self.settings.default_author)
+        return await self.apply(self.read(path))
+
+    def read(self, path: Path) -> Loaded:
+        """What a file holds, to be applied whole or in parts. Raises IssueError."""
+        return read_file(path, self.settings.repository, self.settings.default_author)
+
+    async def apply(self, loaded: Loaded) -> int:
+        """Opens issues and sends deliveries; gives how many were new."""
         return await apply_loaded(self.state, loaded)
 
     async def sent(self) -> None:
@@ -112,8 +119,11 @@ class LocalGitHub:
         return self._deliveries.idle
 
     def issue_count(self) -> int:
-        """How many issues there are, pull requests left out."""
-        row = self._store.row("SELECT count(*) AS n FROM issues WHERE id NOT IN (SELECT issue FROM pulls)")
+        """How many issues were opened here, without those whose zone the gateway refused."""
+        row = self._store.row(
+            "SELECT count(DISTINCT line) AS n FROM deliveries"
+            " WHERE event = 'issues' AND action = 'opened' AND status_code IS NOT 403"
+        )
         return int(row["n"]) if row is not None else 0
 
     def doubled_effects(self) -> int:
