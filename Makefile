@@ -12,11 +12,13 @@ TEST := $(VENV)/test.$(KEY)
 JUDGES_VENV := .venv-judges
 JUDGES := $(JUDGES_VENV)/judges.$(KEY)
 
+SAMPLE := --geography agent_geography.yaml --issues samples/issues.json --maintainer samples/maintainer.json --at-once 8
+
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 8
 
 run: $(RUN) ## the whole ecosystem on this machine, page at http://127.0.0.1:8080 (ARGS="..." for options)
-	@$(BIN)/python -m runner run $(ARGS)
+	@$(BIN)/python -m runner run $(SAMPLE) $(ARGS)
 
 test: lint ## lint, then every ring of tests whose tools are here (ARGS="..." for pytest)
 	@$(BIN)/python -m pytest $(ARGS)

@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--data", type=Path, default=Path(".agents-cloud"), help="folder that keeps all state")
     run.add_argument("--port", type=int, default=8080, help="port of the page and the webhook")
     run.add_argument("--executor", choices=("recall", "model", "actions"), default="recall")
+    run.add_argument("--at-once", type=int, default=0, help="open at most so many issues at once (default: all)")
     run.add_argument("--until-idle", action="store_true", help="exit when every issue is in a final state")
     run.add_argument("--report", type=Path, help="write a JSON report here at the end")
     run.set_defaults(run=_run)
@@ -99,6 +100,7 @@ def _run(options: argparse.Namespace) -> int:
                 data=options.data,
                 port=options.port,
                 executor=options.executor,
+                at_once=options.at_once,
                 until_idle=options.until_idle,
                 report=options.report,
             )

@@ -11,7 +11,7 @@ import sys
 from asyncio.subprocess import DEVNULL, STDOUT, Process
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import SIGTERM
 
@@ -54,6 +54,8 @@ class LocalOptions:
     data: Path
     port: int
     executor: str
+    at_once: int
+    """How many issues are open at once; 0 for all. Later ones can then recall what earlier ones taught."""
     until_idle: bool
     report: Path | None
 
@@ -166,8 +168,6 @@ async def ecosystem(
         await _wait_for_page(gateway, page, logs / "gateway.log")
         if options.maintainer:
             github.simulate_maintainer(load_reactions(options.maintainer))
-        if options.issues:
-            await github.load(options.issues)
         yield Ecosystem(agents, postgres, redis, github, fleet, gateway, gateway_url, page)
         progress.step("stopping")
 
@@ -253,6 +253,8 @@ _PROGRESS = """
 SELECT count(DISTINCT (repository, issue_number)) FILTER (WHERE NOT live) AS final,
        (SELECT count(*) FROM inbox WHERE processed_at IS NULL) AS inbox,
        (SELECT count(*) FROM outbox WHERE done_at IS NULL AND kind <> 'wake' AND attempts < 12) AS outbox,
+       (SELECT count(*) FROM agent_memories m WHERE $1 AND state = 'succeeded' AND NOT EXISTS (
+            SELECT FROM agent_memory_embeddings e WHERE e.agent_name = m.agent_name AND e.memory_id = m.id)) AS unlearned,
        max(changed) AS changed
 FROM (SELECT repository, issue_number, bool_or(state IN ('waiting', 'queued', 'running')) AS live,
              max(greatest(accepted_at, claimed_at, finished_at)) AS changed
@@ -269,7 +271,9 @@ async def _watch(options: LocalOptions, running: Ecosystem, progress: Progress, 
     last: tuple[object, ...] = ()
     idle = False
     progress.page(running.page)
+    feed = _feed(running.github, options)
     async with open_pool(running.gateway_database_url, most=1, application="run") as pool:
+        all_open = not await anext(feed)
         while not stop.is_set():
             if running.gateway.returncode is not None:
                 raise Unavailable(f"the gateway ended with {running.gateway.returncode}; see {options.data / 'logs'}")
@@ -279,9 +283,11 @@ async def _watch(options: LocalOptions, running: Ecosystem, progress: Progress, 
                 progress.missions(row["final"], issues)
                 if tuple(row) != last:
                     moved, last = clock(), tuple(row)
-                idle = (
-                    row["final"] >= issues and not row["inbox"] and not row["outbox"] and running.github.idle
-                )
+                waiting = row["inbox"] or row["outbox"] or row["unlearned"] or not running.github.idle
+                idle = row["final"] >= issues and not waiting
+                if idle and not all_open:
+                    all_open = not await anext(feed)
+                    continue
             if options.until_idle and (idle or clock() - moved > STUCK_SECONDS):
                 break
             with suppress(TimeoutError):
@@ -302,8 +308,22 @@ async def _watch(options: LocalOptions, running: Ecosystem, progress: Progress, 
     return 0
 
 
+async def _feed(github: LocalGitHub, options: LocalOptions) -> AsyncIterator[bool]:
+    """Open the next issues at each step; whether there are more."""
+    loaded = github.read(options.issues) if options.issues else None
+    if loaded is None:
+        yield False
+        return
+    size = options.at_once or len(loaded.issues) or 1
+    await github.apply(replace(loaded, issues=loaded.issues[:size]))
+    for start in range(size, len(loaded.issues), size):
+        yield True
+        await github.apply(replace(loaded, issues=loaded.issues[start : start + size], deliveries=()))
+    yield False
+
+
 async def _progress(pool: Pool) -> asyncpg.Record | None:
     try:
-        return await pool.fetchrow(_PROGRESS)
+        return await pool.fetchrow(_PROGRESS, os.environ.get("EMBEDDING_MODEL") != "none")
     except AWAY:
         return None  # being restarted

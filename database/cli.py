@@ -1,0 +1,47 @@
+"""The command line of the database: `python -m database COMMAND`, on the database that DATABASE_URL names."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+
+from database.connect import open_connection
+from database.migrate import migrate
+from errors import AgentsCloudError, SettingsError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code. What a person did wrong is one message on standard error."""
+    parser = argparse.ArgumentParser(prog="python -m database", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    step = commands.add_parser("migrate", help="bring the schema to the newest migration, as its owner")
+    step.add_argument("--to", type=int, help="another migration, by number; 0 for none (its data is dropped)")
+    step.set_defaults(run=_migrate)
+    options = parser.parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except AgentsCloudError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return code
+
+
+def database_url() -> str:
+    """DATABASE_URL. Raises SettingsError where it is not set."""
+    url = os.environ.get("DATABASE_URL", "")
+    if not url:
+        raise SettingsError("DATABASE_URL is not set", "set it to postgresql://USER:PASSWORD@HOST/DATABASE")
+    return url
+
+
+def _migrate(options: argparse.Namespace) -> int:
+    async def work() -> int:
+        async with open_connection(database_url()) as connection:
+            return await migrate(connection, to=options.to, report=print)
+
+    if asyncio.run(work()) == 0:
+        print("nothing to do")
+    return 0

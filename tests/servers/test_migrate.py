@@ -1,0 +1,101 @@
+"""Migrations: each once, in order, under a lock, and back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+
+import asyncpg
+import pytest
+
+from database.migrate import Migration, load_migrations, migrate
+from errors import InputError
+
+SCHEMA = """
+SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_class c
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'public' WHERE c.relname <> 'schema_migrations'
+ORDER BY 1, 2
+"""
+FUNCTIONS = """
+SELECT oid::regprocedure::text FROM pg_proc
+WHERE pronamespace = 'public'::regnamespace
+  AND oid NOT IN (SELECT objid FROM pg_depend WHERE deptype = 'e' AND classid = 'pg_proc'::regclass)
+"""
+
+
+async def test_the_proposals_four_tables_stand_after_migrating(empty_database):
+    async with empty_database.connect("agents_owner") as owner:
+        assert await migrate(owner) == len(load_migrations())
+        tables = {row["relname"] for row in await owner.fetch(SCHEMA)}
+    assert tables >= {"agent_memories", "agent_performance", "agent_memory_embeddings", "agent_deployments"}
+    assert tables >= {"missions", "inbox", "outbox"}
+
+
+async def test_a_second_run_finds_nothing_to_do(database):
+    async with database.connect("agents_owner") as owner:
+        assert await migrate(owner) == 0
+
+
+async def test_two_runs_at_once_apply_each_migration_once(empty_database):
+    async with empty_database.connect("agents_owner") as one, empty_database.connect("agents_owner") as two:
+        steps = await asyncio.gather(migrate(one), migrate(two))
+        assert sorted(steps) == [0, len(load_migrations())]
+
+
+async def test_every_way_back_leads_to_the_schema_before_and_forth_again(empty_database):
+    migrations = load_migrations()
+    async with empty_database.connect("agents_owner") as owner:
+        shapes = []
+        for number in range(len(migrations) + 1):
+            await migrate(owner, to=number)
+            shapes.append((await owner.fetch(SCHEMA), set(await owner.fetch(FUNCTIONS))))
+        for number in range(len(migrations), -1, -1):
+            await migrate(owner, to=number)
+            assert (await owner.fetch(SCHEMA), set(await owner.fetch(FUNCTIONS))) == shapes[number]
+        await migrate(owner)
+        assert (await owner.fetch(SCHEMA), set(await owner.fetch(FUNCTIONS))) == shapes[-1]
+
+
+async def test_an_applied_migration_that_was_edited_is_refused_by_name(database):
+    first, *rest = load_migrations()
+    edited = Migration(first.number, first.name, first.up + "\n-- edited", first.down)
+    async with database.connect("agents_owner") as owner:
+        with pytest.raises(InputError, match="0001_agents_and_memory was edited"):
+            await migrate(owner, migrations=(edited, *rest))
+
+
+async def test_a_migration_that_fails_leaves_nothing_half_done(empty_database):
+    broken = Migration(1, "broken", "CREATE TABLE half (id integer); SELECT 1 / 0;", None)
+    async with empty_database.connect("agents_owner") as owner:
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await migrate(owner, migrations=(broken,))
+        assert await owner.fetchval("SELECT to_regclass('half')") is None
+        assert await migrate(owner) == len(load_migrations())
+
+
+async def test_a_database_from_newer_code_is_not_touched(database):
+    async with database.connect("agents_owner") as owner:
+        with pytest.raises(InputError, match="run the newer code"):
+            await migrate(owner, migrations=load_migrations()[:1])
+
+
+async def test_the_command_line_migrates_and_says_what_it_did(empty_database):
+    environment = {**os.environ, "DATABASE_URL": empty_database.url("agents_owner")}
+    command = [sys.executable, "-m", "database", "migrate"]
+    first = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "applied 0001_agents_and_memory" in first.stdout
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "nothing to do" in again.stdout
+
+
+def test_the_command_line_says_what_is_wrong_with_a_database_that_is_away():
+    environment = {**os.environ, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
+    done = subprocess.run(
+        [sys.executable, "-m", "database", "migrate"], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "PostgreSQL does not answer" in done.stderr
+    assert "Traceback" not in done.stderr
