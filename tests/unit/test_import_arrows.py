@@ -169,7 +169,7 @@ def misnamed(modules: Mapping[str, Module]) -> Iterator[str]:
 
 def overlong(modules: Mapping[str, Module]) -> Iterator[str]:
     for name, module in modules.items():
-        if module.lines > LONGEST:
+        if module.lines > LONGEST and not within(name, "tests"):
             yield f"{name} has {module.lines} lines, more than {LONGEST}"
 
 
@@ -185,8 +185,21 @@ def test_every_import_follows_the_arrows_of_the_design() -> None:
     assert violations(ROOT) == []
 
 
+def test_the_tables_name_modules_that_exist() -> None:
+    rows = {
+        *LATER,
+        *(late for laters in LATER.values() for late in laters),
+        *PURE,
+        *WITHOUT_PULUMI,
+        *RUNNER_PROCESS,
+    }
+    components = {f"infra.{component}" for component in COMPONENTS}  # they come phase by phase
+    assert rows - components - set(read_modules(ROOT)) == set()
+
+
 def test_half_of_the_modules_are_short() -> None:
-    lengths = [module.lines for module in read_modules(ROOT).values() if module.lines]
+    modules = read_modules(ROOT).items()
+    lengths = [module.lines for name, module in modules if module.lines and not within(name, "tests")]
     assert statistics.median(lengths) <= MEDIAN
 
 
