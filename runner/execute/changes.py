@@ -55,6 +55,7 @@ def changed_files(files: ConfinedFiles, snapshot: Snapshot, limits: ChangeLimits
     kept = frozenset(
         str(above) for path in (*snapshot.files, *snapshot.links) for above in PurePosixPath(path).parents
     )
+    left_out = frozenset(snapshot.skipped)
     changed: dict[str, bytes | None] = {}
     problems: list[str] = []
     seen: set[str] = set()
@@ -74,6 +75,10 @@ def changed_files(files: ConfinedFiles, snapshot: Snapshot, limits: ChangeLimits
                     f"{entry.path!r} is a link or a special file; only regular files can be proposed"
                 )
             path = repository_path(entry.path)
+            if left_out.intersection((path, *map(str, PurePosixPath(path).parents))):
+                raise Refused(
+                    f"{path} stands in the way of what the repository has there but was left out here"
+                )
             if before is not None and files.digest(path) == before:
                 continue
             content = files.read(path, limits.file_bytes)

@@ -39,7 +39,7 @@ class RecallExecutor:
             success=True,
             answer=publishable(answer),
             solution=publishable(f"As in {_name(nearest)}: {_cut(nearest.solution_approach)}"),
-            lessons=publishable(_cut(nearest.lessons_learned or "")),
+            lessons=publishable(_cut(nearest.lessons_learned)),
             reason=f"no model ran; answered from {len(task.recalled)} similar works",
         )
 

@@ -26,7 +26,11 @@ FILES: Mapping[str, bytes] = {
 
 
 def tarball(
-    files: Mapping[str, bytes], links: Mapping[str, str] | None = None, *, sha: str = SHA, top: str = "octo-planets"
+    files: Mapping[str, bytes],
+    links: Mapping[str, str] | None = None,
+    *,
+    sha: str = SHA,
+    top: str = "octo-planets",
 ) -> bytes:
     """The files as GitHub packs them: in one folder, with the commit's id in the header."""
     packed = io.BytesIO()
@@ -109,7 +113,7 @@ class Recalled:
     issue_title: str = "Wrong number of moons"
     issue_number: int = 3
     solution_approach: str = "Counted them again."
-    lessons_learned: str | None = "Count twice."
+    lessons_learned: str = "Count twice."
     similarity: float = 0.91
 
 
