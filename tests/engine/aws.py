@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.engine.provider import Change, Cloud, Properties, Refused, Thing, changed_paths
+from infra.outputs import OUTPUTS, answer, known
+from tests.engine.provider import UNKNOWN, Change, Cloud, Properties, Refused, Thing, changed_paths
 
-ACCOUNT = "123456789012"
+ACCOUNT = "000000000000"
 REPLACEMENTS = Path(__file__).parents[2] / "infra" / "replacements.yaml"
-OUTPUTS = Path(__file__).with_name("outputs.yaml")
 # Limits of names, from the services' API references (CreateRole, CreateDBInstance, CreateReplicationGroup, …).
 NAMES: Mapping[str, tuple[str, str]] = {
     "aws:iam/role:Role": ("name", r"[\w+=,.@-]{1,64}"),
     "aws:iam/policy:Policy": ("name", r"[\w+=,.@-]{1,128}"),
     "aws:rds/instance:Instance": ("identifier", r"[a-z](?!.*--)[a-z0-9-]{0,61}[a-z0-9]"),
-    "aws:elasticache/replicationGroup:ReplicationGroup": ("replicationGroupId", r"[a-z](?!.*--)[a-z0-9-]{0,38}[a-z0-9]"),
+    "aws:elasticache/replicationGroup:ReplicationGroup": (
+        "replicationGroupId",
+        r"[a-z](?!.*--)[a-z0-9-]{0,38}[a-z0-9]",
+    ),
     "aws:elasticache/user:User": ("userId", r"[a-z](?!.*--)[a-z0-9-]{0,38}[a-z0-9]"),
     "aws:eks/cluster:Cluster": ("name", r"[0-9A-Za-z][A-Za-z0-9_-]{0,99}"),
-    "aws:ecr/repository:Repository": ("name", r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*"),
+    "aws:ecr/repository:Repository": (
+        "name",
+        r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*",
+    ),
     "aws:sns/topic:Topic": ("name", r"[\w-]{1,256}"),
     "aws:lb/targetGroup:TargetGroup": ("name", r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,30}[A-Za-z0-9])?"),
-    "aws:eks/podIdentityAssociation:PodIdentityAssociation": ("serviceAccount", r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"),
+    "aws:eks/podIdentityAssociation:PodIdentityAssociation": (
+        "serviceAccount",
+        r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?",
+    ),
 }
 # What may exist once with the same values, in an account and region (or in the account, for IAM and Route 53).
 UNIQUE: Mapping[str, tuple[str, ...]] = {
@@ -48,7 +56,10 @@ GLOBAL = ("aws:iam/", "aws:route53/", "aws:budgets/")
 # DescribeXxx calls these a dependency: the holder must go first.
 HELD_BY: Mapping[str, tuple[tuple[str, str], ...]] = {
     "aws:ec2/vpc:Vpc": (("aws:ec2/subnet:Subnet", "vpcId"), ("aws:ec2/securityGroup:SecurityGroup", "vpcId")),
-    "aws:ec2/subnet:Subnet": (("aws:ec2/natGateway:NatGateway", "subnetId"), ("aws:ec2/instance:Instance", "subnetId")),
+    "aws:ec2/subnet:Subnet": (
+        ("aws:ec2/natGateway:NatGateway", "subnetId"),
+        ("aws:ec2/instance:Instance", "subnetId"),
+    ),
     "aws:eks/cluster:Cluster": (("aws:eks/nodeGroup:NodeGroup", "clusterName"),),
 }
 
@@ -60,34 +71,26 @@ def replacements() -> Mapping[str, frozenset[str]]:
     return {kind: frozenset(entry["replaces"]) for kind, entry in entries.items()}
 
 
-@cache
-def _outputs() -> Mapping[str, Mapping[str, Any]]:
-    outputs: Mapping[str, Mapping[str, Any]] = yaml.safe_load(OUTPUTS.read_text(encoding="utf-8"))
-    return outputs
-
-
 @dataclass
 class Aws(Cloud):
     name: str = "aws"
+    account: str = ACCOUNT
     made: int = 0
-    limit: dict[str, str] = field(default_factory=dict)
 
     def region(self, configuration: Mapping[str, Any]) -> str:
         accounts = configuration.get("allowedAccountIds")
         accounts = json.loads(accounts) if isinstance(accounts, str) else accounts
-        if accounts != [ACCOUNT]:
-            raise AssertionError(f"a provider accepts the accounts {accounts}, not only {ACCOUNT}")
+        if accounts != [self.account]:
+            raise AssertionError(f"a provider accepts the accounts {accounts}, not only {self.account}")
         return str(configuration["region"])
 
     def check(self, type: str, name: str, inputs: Properties, olds: Properties) -> Properties:
-        if type not in _outputs():
-            raise Refused(f"{type} is unknown to this stand-in: describe it in {OUTPUTS.name}")
+        if type not in known():
+            raise Refused(f"{type} is unknown to this stand-in: describe it in {OUTPUTS}")
         key, pattern = NAMES.get(type, ("", ""))
         value = inputs.get(key)
         if isinstance(value, str) and not re.fullmatch(pattern, value):
             raise Refused(f"{key} {value!r} does not match {pattern}")
-        if "name" in _outputs()[type].get("autoname", ()) and "name" not in inputs:
-            inputs = inputs | {"name": olds.get("name") or f"{name}-{_hex(type, name, length=7)}"}
         return inputs
 
     def diff(self, type: str, old: Properties, new: Properties) -> Change:
@@ -95,23 +98,29 @@ class Aws(Cloud):
         replacing = replacements().get(type, frozenset())
         return Change(changed, [path for path in changed if _prefixes(path) & replacing])
 
+    def planned(self, type: str, inputs: Properties) -> Properties:
+        nested = known()[type].get("nested", {})
+        return inputs | {key: inputs[key] | dict.fromkeys(form, UNKNOWN) for key, form in nested.items()}
+
     def create(self, type: str, name: str, region: str, inputs: Properties) -> Thing:
         self._refuse(type, region, inputs)
-        self.made += 1
-        shape = _outputs()[type]
-        values = {"region": region, "account": ACCOUNT, "name": name, "hex": _hex(type, name, str(self.made))}
-        values |= {key: value for key, value in inputs.items() if isinstance(value, str | int)}
-        values["id"] = id = _fill(shape["id"], values)
-        outputs = inputs | {key: _fill(value, values) for key, value in shape.get("outputs", {}).items()}
+        self.made += 1  # a resource that is made again gets another id, as in AWS
+        id, outputs = answer(type, name, region, self.account, inputs, salt=str(self.made))
         return Thing(type, id, region, inputs, outputs)
 
     def update(self, thing: Thing, inputs: Properties) -> Properties:
-        if thing.type == "aws:rds/instance:Instance" and inputs["allocatedStorage"] < thing.inputs["allocatedStorage"]:
+        if (
+            thing.type == "aws:rds/instance:Instance"
+            and inputs["allocatedStorage"] < thing.inputs["allocatedStorage"]
+        ):
             raise Refused("InvalidParameterCombination: allocated storage cannot be reduced")
         return super().update(thing, inputs)
 
     def delete(self, thing: Thing) -> None:
-        if thing.inputs.get("deletionProtection") is True or thing.inputs.get("deletionProtectionEnabled") is True:
+        if (
+            thing.inputs.get("deletionProtection") is True
+            or thing.inputs.get("deletionProtectionEnabled") is True
+        ):
             raise Refused(f"{thing.id} has deletion protection: lift it first")
         for holder, key in HELD_BY.get(thing.type, ()):
             held = [other.id for other in self.of_type(holder) if other.inputs.get(key) == thing.id]
@@ -123,11 +132,13 @@ class Aws(Cloud):
         for other in self.of_type(type) if keys else ():
             same_place = other.region == region or type.startswith(GLOBAL)
             if same_place and all(other.inputs.get(key) == inputs.get(key) for key in keys):
-                raise Refused(f"AlreadyExists: {type} with {', '.join(f'{key} {inputs.get(key)}' for key in keys)}")
+                raise Refused(
+                    f"AlreadyExists: {type} with {', '.join(f'{key} {inputs.get(key)}' for key in keys)}"
+                )
         if type == "aws:ec2/subnet:Subnet":
             self._refuse_subnet(region, inputs)
         for key in ("policy", "assumeRolePolicy"):
-            if key in inputs:
+            if key in inputs and type != "aws:ecr/lifecyclePolicy:LifecyclePolicy":
                 _refuse_policy(type, key, inputs[key])
 
     def _refuse_subnet(self, region: str, inputs: Properties) -> None:
@@ -138,7 +149,9 @@ class Aws(Cloud):
         if not block.subnet_of(ipaddress.IPv4Network(vpc.inputs["cidrBlock"])):
             raise Refused(f"InvalidSubnet.Range: {block} lies outside {vpc.inputs['cidrBlock']}")
         for other in self.of_type("aws:ec2/subnet:Subnet"):
-            if other.inputs["vpcId"] == vpc.id and block.overlaps(ipaddress.IPv4Network(other.inputs["cidrBlock"])):
+            if other.inputs["vpcId"] == vpc.id and block.overlaps(
+                ipaddress.IPv4Network(other.inputs["cidrBlock"])
+            ):
                 raise Refused(f"InvalidSubnet.Conflict: {block} overlaps {other.inputs['cidrBlock']}")
 
 
@@ -153,24 +166,12 @@ def _refuse_policy(type: str, key: str, text: str) -> None:
     if size > limit:
         raise Refused(f"LimitExceeded: {key} has {size} characters, at most {limit}")
     if document.get("Version") != "2012-10-17":
-        raise Refused("MalformedPolicyDocument: Version is not 2012-10-17, so that variables are no variables")
+        raise Refused(
+            "MalformedPolicyDocument: Version is not 2012-10-17, so that variables are no variables"
+        )
 
 
 def _prefixes(path: str) -> set[str]:
     """A path and everything it lies in: `a.b.c` → a, a.b, a.b.c."""
     parts = path.split(".")
     return {".".join(parts[: length + 1]) for length in range(len(parts))}
-
-
-def _fill(template: Any, values: Mapping[str, Any]) -> Any:
-    if isinstance(template, str):
-        return template.format_map(values)
-    if isinstance(template, list):
-        return [_fill(entry, values) for entry in template]
-    if isinstance(template, dict):
-        return {key: _fill(entry, values) for key, entry in template.items()}
-    return template
-
-
-def _hex(*parts: str, length: int = 17) -> str:
-    return hashlib.sha256("/".join(parts).encode()).hexdigest()[:length]

@@ -62,4 +62,6 @@ class Kubernetes(Cloud):
         id = f"{region}/{inputs['namespace']}/{inputs['name']}"
         if (type, id) in self.things:
             raise Refused(f"cannot re-use a name that is still in use: {id}")
-        return Thing(type, id, region, inputs, inputs | {"status": {"status": "deployed", "name": inputs["name"]}})
+        return Thing(
+            type, id, region, inputs, inputs | {"status": {"status": "deployed", "name": inputs["name"]}}
+        )

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any
 
 import grpc
@@ -71,6 +72,10 @@ class Cloud(ABC):
     def diff(self, type: str, old: Properties, new: Properties) -> Change:
         """What would happen to a resource whose inputs change from `old` to `new`."""
 
+    def planned(self, type: str, inputs: Properties) -> Properties:
+        """Outputs as far as they are known before `create`. Absent ones count as unknown, except inside an input."""
+        return inputs
+
     @abstractmethod
     def create(self, type: str, name: str, region: str, inputs: Properties) -> Thing:
         """The new thing. Raises Refused."""
@@ -79,7 +84,7 @@ class Cloud(ABC):
         """New outputs of `thing`. Raises Refused."""
         return thing.outputs | inputs
 
-    def delete(self, thing: Thing) -> None:
+    def delete(self, thing: Thing) -> None:  # noqa: B027 - most things may go
         """Raises Refused where something still holds `thing`."""
 
     def of_type(self, type: str) -> list[Thing]:
@@ -102,7 +107,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.ProviderHandshakeResponse(accept_secrets=False, accept_resources=False)
 
     def GetPluginInfo(self, request: Any, context: Any) -> Any:
-        return plugin_pb2.PluginInfo(version="0.0.0")
+        return plugin_pb2.PluginInfo(version=version(f"pulumi-{self._cloud.name}"))
 
     def GetSchema(self, request: Any, context: Any) -> Any:
         return provider_pb2.GetSchemaResponse(schema="{}")
@@ -143,7 +148,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         with self._lock:
             region = self._reach("create", request, context)
             if request.preview:
-                return provider_pb2.CreateResponse(properties=_write(inputs))
+                planned = self._cloud.planned(_type(request.urn), inputs)
+                return provider_pb2.CreateResponse(properties=_write(planned))
             try:
                 thing = self._cloud.create(_type(request.urn), _name(request.urn), region, inputs)
             except Refused as refused:
@@ -188,7 +194,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return empty_pb2.Empty()
 
     def Invoke(self, request: Any, context: Any) -> Any:
-        context.abort(grpc.StatusCode.UNIMPLEMENTED, f"the program asks the cloud while it plans: {request.tok}")
+        context.abort(
+            grpc.StatusCode.UNIMPLEMENTED, f"the program asks the cloud while it plans: {request.tok}"
+        )
 
     def Cancel(self, request: Any, context: Any) -> Any:
         return empty_pb2.Empty()

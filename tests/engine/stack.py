@@ -34,7 +34,9 @@ class Run:
 
     def changed(self, *ops: str) -> set[tuple[str, str]]:
         """(type, name) of the resources with one of `ops`; without `ops`, of all that are not the same."""
-        return {(s.type, s.name) for s in self.steps if (s.op in ops if ops else s.op not in ("same", "read"))}
+        return {
+            (s.type, s.name) for s in self.steps if (s.op in ops if ops else s.op not in ("same", "read"))
+        }
 
 
 class Stack:
@@ -93,10 +95,14 @@ class Stack:
             if event.resource_pre_event is not None:
                 metadata = event.resource_pre_event.metadata
                 replaced_by = tuple(
-                    path for path, diff in (metadata.detailed_diff or {}).items() if "replace" in diff.diff_kind.value
+                    path
+                    for path, diff in (metadata.detailed_diff or {}).items()
+                    if "replace" in diff.diff_kind.value
                 )
                 name = metadata.urn.split("::", 3)[3]
-                steps[metadata.urn + metadata.op.value] = Step(metadata.op.value, metadata.type, name, replaced_by)
+                steps[metadata.urn + metadata.op.value] = Step(
+                    metadata.op.value, metadata.type, name, replaced_by
+                )
 
         command(on_event=note, on_output=output.append, **{k: v for k, v in options.items() if v is not None})
         return Run(tuple(steps.values()), "\n".join(output))

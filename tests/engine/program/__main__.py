@@ -6,7 +6,7 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
-provider = aws.Provider("us-west-2", region="us-west-2", allowed_account_ids=["123456789012"])
+provider = aws.Provider("us-west-2", region="us-west-2", allowed_account_ids=["000000000000"])
 vpc = aws.ec2.Vpc(
     "network",
     cidr_block=pulumi.Config().get("homeCidr") or "10.0.0.0/16",

@@ -1,0 +1,26 @@
+"""What `pulumi up` runs: settings → plan → resources → outputs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pulumi
+
+# Pulumi runs this file from inside `infra/`: only with the root in that place is `infra.plan` one module everywhere.
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[0] = str(ROOT)
+
+from errors import InputError  # noqa: E402
+from infra.build import build  # noqa: E402
+from infra.credentials import plain_config  # noqa: E402
+from infra.outlook import plan_stack  # noqa: E402
+
+try:
+    settings, plan = plan_stack(ROOT, plain_config(), pulumi.get_stack())
+except InputError as wrong:
+    raise pulumi.RunError(str(wrong)) from None
+for finding in plan.findings:
+    pulumi.log.warn(f"{finding.rule}: {finding.message}")
+for name, value in build(settings, plan).items():
+    pulumi.export(name, value)

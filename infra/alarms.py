@@ -1,0 +1,164 @@
+"""Alarms to the configured address: what a person has to act on, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pulumi
+from pulumi_aws import cloudwatch, kms, sns
+
+from infra.access import allow, document
+from infra.scope import Scope
+from infra.shapes import DatabasePlan
+
+NAMESPACE = "agents-cloud"
+GIB = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Goes off when `statistic` of a metric was beyond `threshold` in every one of `periods` × `seconds`."""
+
+    name: str
+    description: str
+    namespace: str
+    metric: str
+    threshold: float
+    dimensions: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    statistic: str = "Average"
+    below: bool = False
+    periods: int = 3
+    seconds: int = 300
+    missing: str = "notBreaching"
+
+
+def database_alarms(identifier: pulumi.Input[str], plan: DatabasePlan) -> list[Alarm]:
+    """Each leaves time to act before missions fail."""
+    database = {"DBInstanceIdentifier": identifier}
+    free, connections = 0.15 * plan.storage_gb * GIB, 0.8 * plan.max_connections
+    return [
+        Alarm(
+            "database-storage",
+            "Less than 15 % of the first storage is free",
+            "AWS/RDS",
+            "FreeStorageSpace",
+            free,
+            database,
+            below=True,
+        ),
+        Alarm(
+            "database-connections",
+            "80 % of the connections are taken",
+            "AWS/RDS",
+            "DatabaseConnections",
+            connections,
+            database,
+        ),
+        Alarm(
+            "database-cpu",
+            "CPU above 90 % for a quarter of an hour",
+            "AWS/RDS",
+            "CPUUtilization",
+            90,
+            database,
+        ),
+        # db.t4g runs in unlimited mode: below zero, credits are bought.
+        Alarm(
+            "database-credits",
+            "CPU credits run out and are about to be bought",
+            "AWS/RDS",
+            "CPUCreditBalance",
+            20,
+            database,
+            below=True,
+        ),
+        Alarm(
+            "database-log-kept",
+            "A replica that is away makes PostgreSQL keep 2 GB of log",
+            "AWS/RDS",
+            "TransactionLogsDiskUsage",
+            2 * GIB,
+            database,
+        ),
+    ]
+
+
+class Alarms(pulumi.ComponentResource):
+    """A topic with one subscriber, and the alarms of a region. `python -m infra.test_alarm` sends one on purpose."""
+
+    def __init__(self, scope: Scope, key: kms.Key, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("agents-cloud:infra:Alarms", scope.resource("alarms"), None, opts)
+        self._scope = scope
+        child = pulumi.ResourceOptions(parent=self)
+        self.topic = sns.Topic(
+            scope.resource("alarms"), name=scope.name("alarms"), kms_master_key_id=key.key_id, opts=child
+        )
+        account = scope.settings.account_id
+        sns.TopicPolicy(
+            scope.resource("alarms"),
+            arn=self.topic.arn,
+            policy=document(
+                {
+                    **allow(["sns:Publish"], self.topic.arn, StringEquals={"aws:SourceAccount": account}),
+                    "Principal": {"Service": ["cloudwatch.amazonaws.com", "budgets.amazonaws.com"]},
+                }
+            ),
+            opts=child,
+        )
+        sns.TopicSubscription(
+            scope.resource("alarms"),
+            topic=self.topic.arn,
+            protocol="email",
+            endpoint=scope.settings.alarm_email,
+            opts=child,
+        )
+        self.register_outputs({})
+
+    def add(self, alarm: Alarm) -> None:
+        scope = self._scope
+        cloudwatch.MetricAlarm(
+            scope.resource(f"alarm-{alarm.name}"),
+            name=scope.name(alarm.name),
+            alarm_description=alarm.description,
+            namespace=alarm.namespace,
+            metric_name=alarm.metric,
+            dimensions=dict(alarm.dimensions),
+            statistic=alarm.statistic,
+            comparison_operator="LessThanThreshold" if alarm.below else "GreaterThanThreshold",
+            threshold=alarm.threshold,
+            period=alarm.seconds,
+            evaluation_periods=alarm.periods,
+            treat_missing_data=alarm.missing,
+            alarm_actions=[self.topic.arn],
+            ok_actions=[self.topic.arn],
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
+    def add_errors(self, logs: cloudwatch.LogGroup) -> None:
+        """An alarm on error lines in a log group: the metric comes from the log, so that no agent has to send it."""
+        scope = self._scope
+        # Dimensions would cost a metric each; the region is the alarm's own.
+        cloudwatch.LogMetricFilter(
+            scope.resource("errors"),
+            name=scope.name("errors"),
+            log_group_name=logs.name,
+            pattern="ERROR",
+            metric_transformation={
+                "namespace": NAMESPACE,
+                "name": f"{scope.prefix}-errors",
+                "value": "1",
+                "default_value": "0",
+            },
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.add(
+            Alarm(
+                "errors",
+                "More than 10 error lines in each of three spans of five minutes",
+                NAMESPACE,
+                f"{scope.prefix}-errors",
+                10,
+                statistic="Sum",
+            )
+        )
