@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from runner.localgithub.faults import Fault
+from runner.localgithub.pages import page
 from runner.localgithub.people import Actor, actor_of
 from runner.localgithub.state import ApiError, State
 from runner.localgithub.web_api import STATE, refusal
@@ -81,6 +82,8 @@ def _faulty(fault: Fault, state: State) -> web.Response:
 @web.middleware
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Finds out who calls, counts the call, and turns refusals into GitHub's JSON."""
+    if request.match_info.handler is page:
+        return await handler(request)
     state = request.app[STATE]
     try:
         actor = _actor(state, request)

@@ -20,6 +20,7 @@ from runner.localgithub import (
     git_api,
     issues,
     issues_api,
+    pages,
     people,
     pulls,
     pulls_api,
@@ -37,7 +38,7 @@ from runner.localgithub.web_api import STATE
 
 _MARK = re.compile(r"<!-- agents-cloud mission=[0-9a-f-]+ kind=\w+ -->")
 MAX_CALL = 64 * 1024 * 1024
-APIS = (issues_api, git_api, pulls_api, actions_api, app_api, admin_api)
+APIS = (issues_api, git_api, pulls_api, actions_api, app_api, admin_api, pages)
 
 
 class LocalGitHub:

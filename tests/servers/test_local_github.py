@@ -243,6 +243,25 @@ async def test_ids_are_those_that_git_computes(server: LocalGitHub, tmp_path: Pa
     assert git("write-tree") == tree
 
 
+async def test_the_links_in_an_answer_lead_to_a_page_that_shows_texts_as_texts(
+    server: LocalGitHub, api: Api, session: aiohttp.ClientSession
+) -> None:
+    number = server.open_issue(REPOSITORY, "<script>alert(1)</script>", "a & b", ["<b>"])
+    server.comment(REPOSITORY, number, "<img src=x>", "eve")
+    _, issue = await api("GET", f"/repos/{REPOSITORY}/issues/{number}")
+
+    async with session.get(issue["html_url"]) as response:
+        text = await response.text()
+    async with session.get(server.url + f"/{REPOSITORY}/issues/99") as missing:
+        assert (missing.status, await missing.text()) == (404, "Not Found")
+
+    assert (response.status, response.content_type) == (200, "text/html")
+    assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    for raw in ("<script", "<img", "<b> "):
+        assert raw not in text
+
+
 # Refusals
 
 
