@@ -38,9 +38,16 @@ def read_stack(root: Path, stack: str) -> dict[str, object]:
     }
     # Keys of other namespaces (aws:region) are not ours to read: providers are given explicitly.
     merged |= {
-        key.removeprefix(NAMESPACE): value for key, value in values.items() if str(key).startswith(NAMESPACE)
+        key.removeprefix(NAMESPACE): value
+        for key, value in values.items()
+        if str(key).startswith(NAMESPACE) and not _is_secret(value)
     }
     return merged
+
+
+def _is_secret(value: object) -> bool:
+    """Encrypted values are no settings: the program hands them on unseen, and a plan does not depend on them."""
+    return isinstance(value, dict) and value.keys() == {"secure"}
 
 
 def _read_mapping(path: Path) -> dict[str, object]:

@@ -147,6 +147,13 @@ def test_keys_of_other_namespaces_are_left_to_their_providers(tmp_path: Path) ->
     assert read["phase"] == 3
 
 
+def test_encrypted_values_are_no_settings(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Pulumi.yaml", tmp_path)
+    content = "config: {agents-cloud:homeWebhookSecret: {secure: AAABAD}, agents-cloud:phase: 3}"
+    (tmp_path / "Pulumi.x.yaml").write_text(content, encoding="utf-8")
+    assert "homeWebhookSecret" not in read_stack(tmp_path, "x")
+
+
 @pytest.mark.parametrize(
     ("stack", "content", "message"),
     [
