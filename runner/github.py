@@ -32,11 +32,12 @@ class GitHub(GitHubCalls):
     async def ensure_comment(self, repository: str, number: int, marker: str, body: str) -> str:
         """The URL of our one comment on issue `number` that carries `marker`, made where it is missing.
 
-        Only this client's own account counts: anybody may copy a marker into a comment.
+        Only this client's own account counts (any App's, where it is unknown): anybody may copy a marker.
         """
         login = await self.login()
         for comment in await self.comments(repository, number):
-            if marker in comment.body and comment.author == login:
+            ours = comment.author == login if login else comment.author.endswith("[bot]")
+            if ours and marker in comment.body:
                 return comment.url
         made = await self.comment(repository, number, fit(body, f"\n\n{marker}"))
         return made.url

@@ -19,7 +19,7 @@ from runner.github_transport import GitHubSettings, Transport
 
 MAX_BODY = 65_536  # characters; GitHub refuses longer comments and descriptions
 MAX_TARBALL = 256 * 1024 * 1024
-WRITERS = frozenset({"admin", "maintain", "write"})
+WRITERS = frozenset({"admin", "write"})
 REPOSITORY = re.compile(r"[A-Za-z0-9-]{1,39}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}")
 SHORTENED = "\n\n… (shortened)"
 
@@ -53,19 +53,30 @@ class GitHubCalls:
     # Who
 
     async def login(self) -> str:
-        """The account that this client's comments appear under."""
+        """The account that this client's comments appear under; empty where GitHub does not tell.
+
+        It does not tell an installation token that is used as a plain one, as inside GitHub Actions.
+        """
         if self._login is None:
             app_token = self._tokens.app_token()
             if app_token is None:
-                answer = await self._transport.request("GET", "/user")
-                self._login = read(lambda data: str(data["login"]), answer.data)
+                self._login = await self._user()
             else:
                 answer = await self._transport.request("GET", "/app", bearer=app_token)
                 self._login = read(lambda data: f"{data['slug']}[bot]", answer.data)
         return self._login
 
+    async def _user(self) -> str:
+        try:
+            answer = await self._transport.request("GET", "/user")
+        except GitHubError as error:
+            if error.status == 403:
+                return ""
+            raise
+        return read(lambda data: str(data["login"]), answer.data)
+
     async def permission(self, repository: str, user: str) -> str:
-        """admin, maintain, write, triage, read or none."""
+        """admin, write, read or none; GitHub counts maintain as write and triage as read."""
         try:
             data = await self._get(repository, f"/collaborators/{_part(user)}/permission")
         except GitHubError as error:

@@ -7,6 +7,7 @@ Deliveries are raw payloads (what `gh webhook forward` prints), payloads with `e
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +22,7 @@ from runner.issue import Issue, issue_from_github
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_ITEMS = 100_000
+HEADER = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 # Lines that `gh webhook forward` prints among the payloads.
 CHATTER = ("Forwarding Webhook events", "No --port specified")
 
@@ -114,6 +116,10 @@ def _deliveries(path: Path, text: str, repository: str) -> tuple[LoadedDelivery,
         body = json.dumps(payload, sort_keys=True)
         guid = headers.get("x-github-delivery") or str(payload.pop("delivery", "") or "")
         guid = guid or str(uuid5(NAMESPACE_URL, f"{name}/{event}/{body}"))
+        for what, value in (("event", event), ("delivery id", guid)):
+            if not HEADER.fullmatch(value):  # it becomes a header
+                problem = f"the {what} is {value[:100]!r}"
+                raise IssueError(problem, "use letters, digits, _ . and -", file=path, line=line)
         times[guid] = times.get(guid, 0) + 1
         issue = None
         if isinstance(payload.get("issue"), Mapping):

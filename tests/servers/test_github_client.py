@@ -19,6 +19,7 @@ from runner.github import GitHub, marker
 from runner.github_app import AppTokens, PlainToken
 from runner.github_transport import GitHubSettings
 from runner.localgithub import Fault, LocalGitHub
+from runner.localgithub.people import new_token
 from tests.servers.github_fixtures import NOON, REPOSITORY, Clock, client_of, local_github, serving
 
 MISSION = UUID("00000000-0000-4000-8000-000000000001")
@@ -178,6 +179,21 @@ async def test_a_stranger_cannot_suppress_a_comment_by_copying_its_marker(
     await github.ensure_comment(REPOSITORY, number, MARKER, "Done.")
 
     assert [comment.author for comment in await github.comments(REPOSITORY, number)] == ["stranger", BOT]
+
+
+async def test_an_installation_token_used_as_a_plain_one_makes_a_comment_once(
+    server: LocalGitHub, clock: Clock, number: int
+) -> None:
+    owner = REPOSITORY.partition("/")[0]
+    token = new_token(
+        server.state, BOT, owner=owner
+    )  # as GITHUB_TOKEN in a workflow: GitHub tells it no login
+    server.comment(REPOSITORY, number, f"me first {MARKER}", "stranger")
+    async with client_of(server, clock, PlainToken(token)) as github:
+        for _ in range(2):
+            await github.ensure_comment(REPOSITORY, number, MARKER, "Done.")
+        assert await github.login() == ""
+        assert [comment.author for comment in await github.comments(REPOSITORY, number)] == ["stranger", BOT]
 
 
 async def test_a_comment_that_is_too_long_is_shortened_and_keeps_its_marker(

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,13 @@ from uuid import UUID
 
 import aiohttp
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from errors import InputError, IssueError, SettingsError
 from runner.issue import issue_from_github
 from runner.localgithub import Fault, LocalGitHub, Reaction, load_reactions
+from runner.localgithub.load import read_file
 from tests.servers.github_fixtures import REPOSITORY, SECRET, Clock, Receiver, client_of, local_github
 
 BOT = "agents-cloud[bot]"
@@ -564,6 +568,8 @@ async def test_webhook_deliveries_are_loaded_as_they_came(
             "is no repository",
         ),
         ('\n{"headers": {"X-GitHub-Event": "issues"}, "payload": "{"}', 2, "`payload` is no JSON"),
+        ('{"action": "x", "event": "issues\\nX-Evil: 1"}', 1, "the event is"),
+        ('{"action": "x", "event": "push", "delivery": "' + "g" * 101 + '"}', 1, "the delivery id is"),
         ('\n{"headers": 1, "payload": {}}', 2, "must be objects"),
         ("[" * 100_000, 1, "no usable JSON"),
         ('[{"number": ' + "1" * 5000 + "}]", 1, "no usable JSON"),
@@ -582,6 +588,41 @@ async def test_a_broken_file_names_file_line_and_remedy(
     assert says in str(error.value)
     assert "Fix: " in str(error.value)
     assert receiver.hooks == []
+
+
+@given(
+    st.binary(max_size=300)
+    | st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.text(max_size=9)
+        | st.sampled_from(["issue", "o/r", "opened"]),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from("issue number title body labels name user author login repository".split())
+                | st.sampled_from(
+                    "full_name headers payload event action comment label url sender state".split()
+                ),
+                inner,
+                max_size=5,
+            )
+        ),
+        max_leaves=20,
+    ).map(lambda data: json.dumps(data).encode())
+)
+@settings(max_examples=400)
+def test_whatever_a_file_holds_it_is_read_or_refused_with_a_remedy(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "file.json"
+        path.write_bytes(content)
+        try:
+            loaded = read_file(path, REPOSITORY, "author")
+        except IssueError as error:
+            assert "Fix: " in str(error)
+        else:
+            assert not (loaded.issues and loaded.deliveries)
 
 
 async def test_a_file_that_is_not_utf8_missing_or_huge_is_refused(
