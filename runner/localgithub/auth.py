@@ -11,7 +11,7 @@ from runner.localgithub.faults import Fault
 from runner.localgithub.pages import page
 from runner.localgithub.people import Actor, actor_of
 from runner.localgithub.state import ApiError, State
-from runner.localgithub.web_api import STATE, refusal
+from runner.localgithub.web_api import ACTOR, STATE, refusal
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 WINDOW_SECONDS = 3600
@@ -87,7 +87,7 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
     state = request.app[STATE]
     try:
         actor = _actor(state, request)
-        request["actor"] = actor
+        request[ACTOR] = actor
         now = state.settings.clock()
         used, reset = request.app[RATE_LIMIT].count(actor.login, now)
         limit = state.settings.rate_limit

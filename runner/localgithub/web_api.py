@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from aiohttp import web
 
@@ -13,13 +13,14 @@ from runner.localgithub.people import Actor
 from runner.localgithub.state import ApiError, State
 
 STATE = web.AppKey("state", State)
+ACTOR = web.RequestKey("actor", Actor)
 DOCS = "https://docs.github.com/rest"
 T = TypeVar("T")
 
 
 def actor_of_call(request: web.Request) -> Actor:
     """Who calls."""
-    return cast(Actor, request["actor"])  # the middleware of auth.py sets it
+    return request[ACTOR]
 
 
 def repository_of(request: web.Request) -> str:
