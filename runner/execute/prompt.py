@@ -12,7 +12,7 @@ from runner.execute import Task
 MAX_ISSUE = 60_000  # characters
 MAX_RECALLED = 4_000  # characters of each recalled work
 # Chat templates of open models mark roles with such words; some servers take them from any text.
-_CONTROL = re.compile(r"<\|?(?=[\w ]{1,40}\|>|(?:start|end)_of_turn>)|\[(?=/?INST\])")
+_CONTROL = re.compile(r"<\|?(?=\w{1,40}\|>|(?:start|end)_of_turn>)|\[(?=/?INST\])")
 
 
 def new_nonce() -> str:

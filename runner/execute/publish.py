@@ -24,7 +24,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
         "&lt;",
     ),
     # Mentions notify people and teams.
-    (re.compile(r"(?<![\w.+-])@(?=[A-Za-z0-9])"), f"@{_INVISIBLE}"),
+    (re.compile(r"(?<![A-Za-z0-9_])@(?=[A-Za-z0-9])"), f"@{_INVISIBLE}"),
     # Closing keywords close other issues on merge (docs.github.com, "Linking a pull request to an issue").
     (
         re.compile(r"\b(close[sd]?|fix(?:e[sd])?|resolve[sd]?)(?=:?\s+(?:\S*#|GH-|https?://)\S*\d)", re.I),
