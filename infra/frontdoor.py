@@ -11,8 +11,8 @@ from infra.network import Network
 from infra.scope import Scope
 
 ROUTES = ("POST /webhook", "GET /health")
-REQUESTS_A_SECOND = 20
-"""GitHub sends far fewer; more than this is an attack, and is metered."""
+REQUESTS_A_SECOND = 5
+"""GitHub sends far fewer. All month it would be the 13 million requests that the worst bill counts."""
 
 
 class FrontDoor(pulumi.ComponentResource):

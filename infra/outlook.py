@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from infra.fleet import load_fleet
 from infra.plan import Plan, make_plan
-from infra.prices import load_prices
+from infra.prices import Prices, load_prices
+from infra.record import record
 from infra.settings import Settings
 from infra.shapes import Resource, Verdict
 from infra.stack import from_config
@@ -43,11 +45,17 @@ def plan_stack(root: Path, config: Mapping[str, object], stack: str) -> tuple[Se
     agents = load_agents(root / settings.agents_dir)
     geography = load_geography(root / settings.geography_file, agents)
     fleet = load_fleet(root / settings.fleet_file)
-    prices = load_prices(PRICES, datetime.now(UTC).date())
-    return settings, make_plan(agents, geography, fleet, settings, prices)
+    return settings, make_plan(agents, geography, fleet, settings, _prices())
 
 
 def look(root: Path, config: Mapping[str, object], stack: str) -> Outlook:
-    """The outlook of `stack`, offline. Raises InputError as `plan_stack` does."""
+    """The outlook of `stack`, offline. Raises InputError as `plan_stack` does, and for a resource of unknown cost."""
     settings, plan = plan_stack(root, config, stack)
-    return Outlook(settings, plan, resources=(), verdicts=())
+    resources = tuple(record(settings, plan))
+    _prices().refuse_unpriced(resource.type for resource in resources)
+    return Outlook(settings, plan, resources, verdicts=())
+
+
+@cache
+def _prices() -> Prices:
+    return load_prices(PRICES, datetime.now(UTC).date())

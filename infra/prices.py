@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
@@ -51,6 +51,8 @@ class Prices:
     table: Mapping[tuple[str, str], Price]
     """(item, region) → price."""
     meters: tuple[Meter, ...]
+    pays: Mapping[str, tuple[str, ...]]
+    """Type of an AWS resource → the items of the bill that pay for it; empty for what is free."""
     today: date
 
     def price(self, item: str, region: str) -> Price:
@@ -62,6 +64,15 @@ class Prices:
                 "add it to infra/prices.yaml with its source, or choose another",
             )
         return found
+
+    def refuse_unpriced(self, types: Iterable[str]) -> None:
+        """Raise PlanError when an AWS resource type has no known cost."""
+        unknown = sorted({kind for kind in types if kind.startswith("aws:") and kind not in self.pays})
+        if unknown:
+            raise PlanError(
+                f"the cost of {', '.join(unknown)} is unknown",
+                "say under `pays` in infra/prices.yaml what pays for it",
+            )
 
     def stale(self, used: set[tuple[str, str]]) -> tuple[Finding, ...]:
         """A finding for each source, among those of the `used` (item, region), that is older than a year."""
@@ -78,7 +89,8 @@ def load_prices(path: Path, today: date) -> Prices:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         sources = {name: (str(entry["title"]), entry["date"]) for name, entry in content["sources"].items()}
-        return Prices(_table(content["prices"], sources), tuple(map(_meter, content["meters"])), today)
+        pays = {str(kind): tuple(map(str, items)) for kind, items in content["pays"].items()}
+        return Prices(_table(content["prices"], sources), tuple(map(_meter, content["meters"])), pays, today)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError) as broken:
         raise PlanError(f"the prices cannot be used ({broken})", "correct the file", file=path) from broken
     except (KeyError, TypeError, AttributeError) as broken:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pulumi
 from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks, set_mocks
+from pulumi.runtime.mocks import MockMonitor
 
 from infra.build import build
 from infra.outputs import answer
@@ -55,8 +57,20 @@ def _with_status(type: str, region: str, inputs: dict[str, Any]) -> dict[str, An
 def record(settings: Settings, plan: Plan) -> list[Resource]:
     """Every resource that `pulumi up` would register, in no particular order, with its inputs. Secrets are absent."""
     recorder = _Recorder(settings.account_id)
-    set_mocks(recorder, project=settings.project, stack=settings.stack, preview=False)
+    monitor = MockMonitor(recorder)
+    set_mocks(recorder, project=settings.project, stack=settings.stack, preview=False, monitor=monitor)
 
     # Pulumi's own way to wait for every registration; it carries no types.
     pulumi.runtime.test(lambda: build(settings, plan) and None)()  # type: ignore[no-untyped-call]
-    return recorder.resources
+    components = dict(map(_component, monitor.get_registered_resources()))
+    return [
+        replace(resource, component=components.get((resource.type, resource.name), ""))
+        for resource in recorder.resources
+    ]
+
+
+def _component(urn: str) -> tuple[tuple[str, str], str]:
+    """((type, name), component) from a URN such as `…::agents-cloud:infra:Network$aws:ec2/vpc:Vpc::us-west-2-vpc`."""
+    _, _, chain, name = urn.split("::", 3)
+    *parents, kind = chain.split("$")
+    return (kind, name), parents[-1].rsplit(":", 1)[-1] if parents else ""

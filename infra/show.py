@@ -47,13 +47,14 @@ def _tree(outlook: Outlook) -> Tree:
             resource.region,
             resource.component,
             resource.type,
+            resource.name,
         ),
     )
     for region, of_region in groupby(by_region, key=lambda resource: resource.region):
         members = list(of_region)
         branch = tree.add(f"[bold]{region or 'everywhere'}[/] · {len(members)}")
         for component, of_component in groupby(members, key=lambda resource: resource.component):
-            twig = branch.add(component)
+            twig = branch.add(component or "the stack itself")
             for kind, of_kind in groupby(of_component, key=lambda resource: resource.type):
                 twig.add(_leaf(kind, list(of_kind)))
     return tree

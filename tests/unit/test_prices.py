@@ -37,6 +37,7 @@ def written(tmp_path: Path, change: dict[str, object]) -> Path:
             {"item": "eks", "region": "us-west-2", "unit": "hour", "usd": 0.1, "seen": True, "source": "list"}
         ],
         "meters": [{"item": "logs", "kind": "services", 3: [1, 2], "held_by": "an alarm"}],
+        "pays": {"aws:kms/alias:Alias": []},
     }
     path = tmp_path / "prices.yaml"
     path.write_text(yaml.safe_dump(content | change), encoding="utf-8")
