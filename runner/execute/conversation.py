@@ -201,7 +201,7 @@ class Conversation:
         self._messages.append({"role": "user", "content": text})
 
     def _save_room(self) -> None:
-        """Drop the oldest tool results, and the longest arguments beside them, until the prompt is short enough."""
+        """Drop the oldest tool results and long arguments until the prompt is short enough."""
         room = self._limits.prompt_bytes
         sizes = [len(json.dumps(message, ensure_ascii=False).encode()) for message in self._messages]
         excess = sum(sizes) - room
@@ -216,7 +216,7 @@ class Conversation:
                     call["function"]["arguments"] = json.dumps({"dropped": DROPPED})
             excess -= before - len(json.dumps(message, ensure_ascii=False).encode())
         if excess > 0:
-            raise ExecutionError(f"the issue and the definition alone are longer than {room} bytes")
+            raise ExecutionError(f"the talk is longer than {room} bytes even without what tools answered")
 
 
 def _unfit(refusal: Refused) -> ExecutionError:

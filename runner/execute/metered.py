@@ -116,8 +116,11 @@ class MeteredModel:
         except _Failed as failed:
             await self._settle(reservation, reserved if failed.billed else Decimal(0))
             raise
-        except BaseException:
-            await self._settle(reservation, reserved)  # cancelled or out of time: it may have been billed
+        except BaseException:  # cancelled or out of time: it may have been billed
+            try:
+                await self._settle(reservation, reserved)
+            except Exception as error:  # a reservation that stays counts in full as well
+                log.warning("reservation %s is not settled: %s", reservation, error)
             raise
         cost = reserved if answer.usage is None else self._price.cost(answer.usage)
         await self._settle(reservation, cost)
@@ -156,6 +159,8 @@ class MeteredModel:
                         content += block
                         if len(content) > self._limits.answer_bytes:
                             raise _Failed("the model's answer is too long", billed=True, retry=False)
+        except _Failed:
+            raise
         except openai.APIStatusError as error:
             raise _status(error) from error
         except openai.APIConnectionError as error:
@@ -168,7 +173,7 @@ class MeteredModel:
                 raise
             late = f"the model did not answer within {self._limits.seconds:g} s"
             raise _Failed(late, billed=True, retry=True) from error
-        except (openai.OpenAIError, OSError) as error:
+        except Exception as error:  # a body that breaks off raises what openai's HTTP library raises
             raise _Failed(f"the call broke off ({type(error).__name__})", billed=True, retry=True) from error
         try:
             return read_answer(bytes(content))

@@ -278,6 +278,13 @@ async def test_an_endless_answer_is_cut_off(bench: Bench) -> None:
     assert bench.wallet.total > CALL_USD
 
 
+async def test_an_answer_that_cannot_be_decoded_is_paid_and_asked_again(bench: Bench) -> None:
+    broken = Reply(b"this is not gzip", headers={"Content-Encoding": "gzip"})
+    result, model = await bench.work(task(), broken, finish())
+    assert len(model.requests) == 2
+    assert result.cost_usd == bench.wallet.total > CALL_USD * 2
+
+
 async def test_a_redirect_is_not_followed(bench: Bench) -> None:
     async with ScriptedModel(finish()) as elsewhere:
         error, _ = await bench.fail(task(), failure(307, Location=f"{elsewhere.url}/chat/completions"))
