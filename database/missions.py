@@ -124,13 +124,13 @@ _CLAIM = """
 UPDATE missions SET
     state = 'running', fence = fence + 1, attempts = attempts + 1, runner_id = $2,
     lease_until = now() + make_interval(secs => $4), claimed_at = coalesce(claimed_at, now()), reason = NULL
-WHERE id IN (
+WHERE id = ANY(ARRAY(  -- an array is made once; a subquery under IN may run again and take more than its LIMIT
     SELECT id FROM missions
     WHERE agent_name = $1 AND attempts < $5 AND cancel_requested_by IS NULL
       AND (state = 'queued' AND not_before <= now() OR state = 'running' AND lease_until < now())
       AND NOT EXISTS (
           SELECT FROM pauses WHERE scope = 'all' OR scope = 'agent:' || $1 OR scope = 'paid' AND missions.paid)
-    ORDER BY accepted_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+    ORDER BY accepted_at LIMIT $3 FOR UPDATE SKIP LOCKED))
 RETURNING id, repository, issue_number, agent_name, title, body, labels, author, zone, fence, attempts, score,
           why, arm, embedding::text AS embedding, embedding_model, event, accepted_at
 """

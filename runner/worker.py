@@ -75,8 +75,10 @@ class Worker:
         """Claim and work until `stop`; then drain."""
         heartbeat = asyncio.create_task(self._heartbeat())
         try:
-            await self._claim_until_stopped()
-            await self._drain()
+            try:
+                await self._claim_until_stopped()
+            finally:
+                await self._drain()
         finally:
             heartbeat.cancel()
             with suppress(asyncio.CancelledError):

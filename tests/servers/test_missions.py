@@ -72,6 +72,22 @@ async def test_runners_that_claim_at_once_share_the_missions_without_overlap(que
     assert sorted(numbers) == list(range(1, 41))
 
 
+async def test_a_claim_takes_no_more_than_it_asked_for(queue):
+    gateway, one, two = queue
+    for number in range(1, 201):
+        await add(gateway, number)
+    await gateway.execute("ANALYZE missions")
+
+    async def claim_all(pool) -> int:
+        taken = 0
+        while claim := await claim_missions(pool, AGENT, "r", most=3):
+            assert len(claim) <= 3
+            taken += len(claim)
+        return taken
+
+    assert sum(await asyncio.gather(*(claim_all(pool) for pool in (one, one, two, two)))) == 200
+
+
 async def test_a_mission_under_a_lease_is_not_claimed_again(queue):
     gateway, one, two = queue
     await add(gateway)
