@@ -14,12 +14,16 @@ sys.path[0] = str(ROOT)
 from errors import InputError  # noqa: E402
 from infra.build import build  # noqa: E402
 from infra.credentials import plain_config  # noqa: E402
+from infra.gate import ask_gate  # noqa: E402
 from infra.outlook import plan_stack  # noqa: E402
 
 try:
     settings, plan = plan_stack(ROOT, plain_config(), pulumi.get_stack())
+    gate = ask_gate(ROOT, settings)
 except InputError as wrong:
     raise pulumi.RunError(str(wrong)) from None
+if not gate.passed:
+    raise pulumi.RunError(f"{gate.name}: {gate.message}")
 for finding in plan.findings:
     pulumi.log.warn(f"{finding.rule}: {finding.message}")
 for name, value in build(settings, plan).items():

@@ -26,8 +26,6 @@ def show(outlook: Outlook, file: TextIO) -> None:
     console = Console(file=file, highlight=False, width=None if file.isatty() else WIDTH)
     settings, plan = outlook.settings, outlook.plan
     console.print(f"[bold]Stack {settings.stack}: phase {plan.phase}, profile {settings.profile}[/]")
-    if settings.gate.override:
-        console.print(f"[yellow]Gate overridden by {escape(settings.gate.override)}[/]")
     console.print(_tree(outlook))
     console.print(_capacity(plan.regions))
     for line in _notes(plan.regions):
