@@ -63,15 +63,15 @@ def database_alarms(identifier: pulumi.Input[str], plan: DatabasePlan) -> list[A
             90,
             database,
         ),
-        # db.t4g runs in unlimited mode: below zero, credits are bought.
+        # db.t4g bursts without a limit, and what it has no credits for is charged.
         Alarm(
             "database-credits",
-            "CPU credits run out and are about to be bought",
+            "CPU is bought beyond what the class includes",
             "AWS/RDS",
-            "CPUCreditBalance",
-            20,
+            "CPUSurplusCreditsCharged",
+            0,
             database,
-            below=True,
+            statistic="Sum",
         ),
         Alarm(
             "database-log-kept",

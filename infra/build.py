@@ -30,15 +30,17 @@ def build(settings: Settings, plan: Plan) -> dict[str, Any]:
     in_home = pulumi.ResourceOptions(provider=providers[home.region.name])
     zone = None if settings.hosted_zone_id else new_zone(home, in_home)
     zone_id = zone.zone_id if zone else settings.hosted_zone_id
+    delivery = Delivery(home, in_home)
     regions = [
-        Region(scope, providers[scope.region.name], zone_id, definitions, geography) for scope in scopes
+        Region(scope, providers[scope.region.name], zone_id, definitions, geography, delivery.roles["deploy"])
+        for scope in scopes
     ]
     outputs: dict[str, Any] = {region.scope.region.name: region.outputs for region in regions}
     if settings.account_budgets:
         Budget(home, regions[0].alarms.topic, in_home)
     if zone:
         outputs["nameServers"] = zone.name_servers
-    outputs["githubRoles"] = Delivery(home, in_home).roles
+    outputs["githubRoles"] = delivery.roles
     return {
         **outputs,
         "phase": settings.phase,

@@ -42,6 +42,16 @@ def gateway_environment(scope: Scope, datastore: Datastore, redis_url: pulumi.In
     }
 
 
+def migration_environment(scope: Scope, datastore: Datastore) -> Environment:
+    """What the migration in a cluster reads: it fetches the owner's password with its own role."""
+    return {
+        "DATABASE_URL": datastore.url(OWNER),
+        "DATABASE_SECRET_ARN": datastore.secret_arn,
+        "DATABASE_IAM": "yes",
+        "AWS_REGION": scope.region.name,
+    }
+
+
 def owner_url(datastore: Datastore, password: str) -> pulumi.Output[str]:
     """DATABASE_URL of the migration on the host, which puts the `password` in at start: `${VARIABLE}`."""
     return pulumi.Output.concat(

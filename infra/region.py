@@ -13,6 +13,7 @@ from infra.credentials import Credentials
 from infra.datastore import Datastore
 from infra.key import region_key
 from infra.network import Network
+from infra.oncluster import OnCluster
 from infra.onhost import OnHost
 from infra.registry import Registry
 from infra.routing import WebhookHost
@@ -30,6 +31,7 @@ class Region(pulumi.ComponentResource):
         zone_id: pulumi.Input[str],
         definitions: Mapping[str, Agent],
         geography: str,
+        deploy_role: pulumi.Input[str],
     ) -> None:
         super().__init__(
             "agents-cloud:infra:Region", scope.region.name, None, pulumi.ResourceOptions(providers=[provider])
@@ -59,4 +61,10 @@ class Region(pulumi.ComponentResource):
         if scope.region.host is not None:
             on_host = OnHost(self, credentials, definitions, geography)
             self.outputs |= {"host": on_host.host.instance.id}
+        else:
+            on_cluster = OnCluster(self, credentials, definitions, geography, deploy_role)
+            self.outputs |= {
+                "cluster": on_cluster.cluster.eks.name,
+                "endpoint": on_cluster.cluster.eks.endpoint,
+            }
         self.register_outputs({})

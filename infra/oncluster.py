@@ -1,0 +1,236 @@
+"""Phases 3 and 4 in a region: the cluster, the cache, and what runs there, in the order in which it may start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import pulumi
+from pulumi_aws import cloudwatch, eks, iam
+from pulumi_kubernetes.networking.v1 import Ingress
+
+from infra import gateway as gateway_objects
+from infra import logs as log_objects
+from infra.access import Statement, allow, pod_trust, role
+from infra.cache import GATEWAY, RUNNERS, Cache
+from infra.cluster import Cluster
+from infra.controllers import Controllers
+from infra.credentials import Credentials
+from infra.environment import gateway_environment, migration_environment, runner_environment
+from infra.images import version
+from infra.kinds import register
+from infra.manifest import NAMESPACE, Manifest, manifest
+from infra.migration import NAME as MIGRATION
+from infra.migration import migration
+from infra.namespace import namespace_objects
+from infra.nodegroups import NodeGroups
+from infra.pods import SECRET_VARIABLES
+from infra.routing import load_balancer_zone
+from infra.shapes import AgentPlan, SystemPod
+from infra.workload import definition, workload
+from runner.agents import Agent
+
+if TYPE_CHECKING:
+    from infra.region import Region
+
+# What a pod's session is tagged with (EKS Pod Identity): it may log in as the database role of its service account.
+SERVICE_ACCOUNT = "${aws:PrincipalTag/kubernetes-service-account}"
+
+
+class OnCluster(pulumi.ComponentResource):
+    """Namespace, migration, gateway, then agents batch after batch."""
+
+    def __init__(
+        self,
+        region: Region,
+        credentials: Credentials,
+        definitions: Mapping[str, Agent],
+        geography: str,
+        deploy_role: pulumi.Input[str],
+    ) -> None:
+        scope = region.scope
+        super().__init__(
+            "agents-cloud:infra:OnCluster",
+            scope.resource("on-cluster"),
+            None,
+            pulumi.ResourceOptions(parent=region),
+        )
+        self._region, self._scope, self._definitions = region, scope, definitions
+        child = pulumi.ResourceOptions(parent=self)
+        self.cluster = Cluster(scope, region.network, region.key, deploy_role, child)
+        self._cache = Cache(scope, region.network, region.key, child)
+        for store in (region.datastore.admit, self._cache.admit):
+            store("cluster", group=self.cluster.node_group_id)
+        nodes = NodeGroups(scope, region.network, self.cluster, child)
+        controllers = Controllers(scope, self.cluster, region.network.vpc.id, nodes.groups, child)
+        self._logs(nodes.groups)
+
+        base = self._add(
+            [*namespace_objects(scope.region), gateway_objects.geography(geography)], after=nodes.groups
+        )
+        base += self._add([definition(agent) for agent in definitions.values()], after=base[:1])
+        base += self._add(_secrets(credentials), after=base[:1])
+        migrated = self._migrate(base)
+        address = self._gateway(migrated, controllers)
+        region.webhook.lead_to(
+            address, load_balancer_zone(scope.region.name), checked=scope.settings.phase == 4
+        )
+        self._agents(migrated)
+        self.register_outputs({})
+
+    def _migrate(self, after: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
+        region = self._region
+        secret, key = region.datastore.secret_arn, region.key.arn
+        identity = self._role(
+            MIGRATION,
+            [allow(["secretsmanager:GetSecretValue"], secret), allow(["kms:Decrypt"], key)],
+        )
+        wanted = version(self._scope.settings, MIGRATION)
+        objects = migration(
+            self._system(MIGRATION),
+            wanted,
+            region.registry.image(MIGRATION, wanted),
+            migration_environment(self._scope, region.datastore),
+        )
+        return self._add(objects, after=[*after, self._associate(MIGRATION, identity)])
+
+    def _gateway(self, after: Sequence[pulumi.Resource], controllers: Controllers) -> pulumi.Output[str]:
+        """The load balancer's name."""
+        region, name = self._region, gateway_objects.NAME
+        identity = self._role(
+            name,
+            [
+                allow(["rds-db:connect"], region.datastore.login_arn(name)),
+                allow(["elasticache:Connect"], self._cache.login_arns(GATEWAY)),
+            ],
+        )
+        environment = gateway_environment(self._scope, region.datastore, self._cache.url(GATEWAY))
+        objects = gateway_objects.gateway(
+            self._system(name),
+            region.registry.image(name, version(self._scope.settings, name)),
+            environment,
+            self._definitions.values(),
+        )
+        made = self._add(objects, after=[*after, self._associate(name, identity)])
+        entrance = gateway_objects.ingress(self._scope, region.webhook.certificate.certificate_arn)
+        # The controller takes the load balancer away; both have to be there when the Ingress goes.
+        made_entrance = register(
+            self._scope.region.name,
+            entrance,
+            pulumi.ResourceOptions(
+                parent=self, provider=self.cluster.provider, depends_on=[*made, controllers.load_balancers]
+            ),
+        )
+        status: pulumi.Output[Any] = cast(Ingress, made_entrance).status
+        return status.apply(lambda status: str(status["load_balancer"]["ingress"][0]["hostname"]))
+
+    def _agents(self, after: Sequence[pulumi.Resource]) -> None:
+        """One role for all: each session may be one database role, that of its own service account."""
+        datastore = self._region.datastore
+        identity = self._role(
+            "runner",
+            [
+                allow(["rds-db:connect"], datastore.login_arn(f"agent-{SERVICE_ACCOUNT}")),
+                allow(["elasticache:Connect"], self._cache.login_arns(RUNNERS)),
+            ],
+        )
+        working = [agent for agent in self._scope.region.agents if agent.runs_on == "cloud"]
+        ready: Sequence[pulumi.Resource] = after
+        for batch in sorted({agent.batch for agent in working}):
+            # A batch's surge fits on the nodes; the next one waits until it is done.
+            ready = [
+                deployment
+                for agent in working
+                if agent.batch == batch
+                for deployment in self._agent(agent, identity, ready)
+            ]
+
+    def _agent(
+        self, agent: AgentPlan, identity: iam.Role, after: Sequence[pulumi.Resource]
+    ) -> list[pulumi.Resource]:
+        """The Deployment of one agent, with all that belongs to it."""
+        region = self._region
+        environment = runner_environment(self._scope, region.datastore, agent, self._cache.url(RUNNERS))
+        image = region.registry.image(agent.resource_name, agent.image)
+        objects = workload(self._definitions[agent.agent], agent, image, environment)
+        association = self._associate(agent.resource_name, identity)
+        return [
+            made
+            for object, made in zip(objects, self._add(objects, after=[*after, association]), strict=True)
+            if object["kind"] == "Deployment"
+        ]
+
+    def _logs(self, after: Sequence[pulumi.Resource]) -> None:
+        scope = self._scope
+        group = cloudwatch.LogGroup(
+            scope.resource("agents"),
+            name=f"/agents-cloud/{scope.settings.stack}/agents",
+            retention_in_days=scope.settings.log_days,
+            kms_key_id=self._region.key.arn,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        pod = self._system(log_objects.NAME)
+        identity = self._role(
+            log_objects.NAME,
+            [
+                allow(
+                    ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"],
+                    pulumi.Output.concat(group.arn, ":*"),
+                )
+            ],
+        )
+        association = self._associate(log_objects.NAME, identity, namespace=pod.namespace)
+        objects = log_objects.logs(pod, scope.region.name, f"/agents-cloud/{scope.settings.stack}/agents")
+        self._add(objects, after=[*after, association])
+        self._region.alarms.add_errors(group)
+
+    def _add(self, objects: Sequence[Manifest], *, after: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
+        options = {
+            # The number of replicas of what has an autoscaler is the autoscaler's.
+            scaled: self.cluster.in_cluster(self, after, ["spec.replicas"] if scaled else None)
+            for scaled in (True, False)
+        }
+        return [register(self._scope.region.name, made, options[_is_scaled(made)]) for made in objects]
+
+    def _role(self, what: str, statements: Sequence[Statement]) -> iam.Role:
+        trust = pod_trust(self.cluster.eks.arn)
+        return role(self._scope, what, trust, statements=statements, opts=pulumi.ResourceOptions(parent=self))
+
+    def _associate(
+        self, service_account: str, identity: iam.Role, namespace: str = NAMESPACE
+    ) -> eks.PodIdentityAssociation:
+        return eks.PodIdentityAssociation(
+            self._scope.resource(f"pod-{service_account}"),
+            cluster_name=self.cluster.eks.name,
+            namespace=namespace,
+            service_account=service_account,
+            role_arn=identity.arn,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
+    def _system(self, name: str) -> SystemPod:
+        return next(pod for pod in self._scope.region.system if pod.name == name)
+
+
+def _is_scaled(made: Manifest) -> bool:
+    return made["kind"] == "Deployment" and "replicas" not in made["spec"]
+
+
+def _secrets(credentials: Credentials) -> list[Manifest]:
+    """A Secret for each holder that has a value."""
+    values = {
+        "OPENAI_API_KEY": credentials.model_api_key,
+        "GITHUB_TOKEN": credentials.github_read_token,
+        "GITHUB_APP_ID": credentials.github_app_id,
+        "GITHUB_APP_PRIVATE_KEY": credentials.github_app_key,
+        "WEBHOOK_SECRET": credentials.webhook_secret,
+    }
+    data: dict[str, dict[str, pulumi.Output[str]]] = {}
+    for variable, value in values.items():
+        if value is not None:
+            holder, key = SECRET_VARIABLES[variable]
+            data.setdefault(holder, {})[key] = value
+    return [
+        manifest("v1", "Secret", holder, type="Opaque", stringData=content)
+        for holder, content in data.items()
+    ]
