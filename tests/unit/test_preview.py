@@ -142,6 +142,19 @@ def test_wrong_input_is_exit_code_1_with_the_reason(
     assert message in capsys.readouterr().err
 
 
+def test_a_broken_rule_is_exit_code_2_and_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "--phase", "3", "--set", "gateOverride=")
+    assert code == 2
+    assert "broken  gate before phase 3: after-2 says nothing" in out
+
+
+def test_the_document_names_the_broken_rule_too(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "--phase", "3", "--set", "gateOverride=", "--json")
+    assert code == 2
+    broken = [policy["name"] for policy in json.loads(out)["policies"] if not policy["passed"]]
+    assert broken == ["gate before phase 3"]
+
+
 def test_a_difference_tells_dollars_resources_and_rules_in_a_pull_requests_language() -> None:
     def state(base: float, inputs: dict[str, str], passed: bool) -> dict[str, Any]:
         line = {"item": "ec2/t4g.large", "region": "us-west-2", "monthly": base}
