@@ -29,6 +29,7 @@ AWAY = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
+    asyncpg.InternalClientError,  # what a connection that was cut in the middle of an answer may raise
 )
 
 

@@ -21,6 +21,17 @@ async def open_executor(settings: RunnerSettings, pool: Pool) -> AsyncIterator[E
     from runner.github_access import open_github
 
     async with open_github(settings.github) as github:
-        from runner.execute.actions import ActionsExecutor
+        if settings.executor == "actions":
+            from runner.execute.actions import ActionsExecutor
 
-        yield ActionsExecutor(github)
+            yield ActionsExecutor(github)
+            return
+        from database.spending import MissionWallet
+        from runner.execute.model import ModelExecutor
+
+        yield ModelExecutor(
+            settings.model,
+            github,
+            lambda mission: MissionWallet(pool, mission),
+            settings.work_folder / "checkouts" / settings.runner_id,
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -16,20 +15,14 @@ from database.connect import Pool, open_pool
 from runner.agents import load_agent
 from runner.choose_executor import open_executor
 from runner.health import Health, serve
+from runner.presence import PRESENCE_SECONDS, tell_presence
 from runner.settings import RunnerSettings
 from runner.stream import AWAY, WakeUps, open_redis
-from runner.worker import Worker
+from runner.worker import OnStep, Worker, no_hook
 
 log = logging.getLogger(__name__)
 
-PRESENCE_SECONDS = 5.0
-_PRESENCE_LIFETIME_SECONDS = 15
 _CONNECTIONS = 2
-
-
-def presence_key(agent: str, runner_id: str) -> str:
-    """Where a living runner says so, for the page; it fades when the runner dies."""
-    return f"runner:{agent}:{runner_id}"
 
 
 @asynccontextmanager
@@ -46,7 +39,7 @@ async def stop_on_signal() -> AsyncIterator[asyncio.Event]:
             loop.remove_signal_handler(signal)
 
 
-async def run_agent(settings: RunnerSettings, stop: asyncio.Event) -> None:
+async def run_agent(settings: RunnerSettings, stop: asyncio.Event, on_step: OnStep = no_hook) -> None:
     """Work missions until `stop`, then drain. Raises DefinitionError or SettingsError before anything starts."""
     agent = load_agent(settings.agents_folder, settings.agent)
     health = Health()
@@ -70,6 +63,7 @@ async def run_agent(settings: RunnerSettings, stop: asyncio.Event) -> None:
             lease_seconds=settings.lease_seconds,
             poll_seconds=settings.poll_seconds,
             drain_seconds=settings.drain_seconds,
+            on_step=on_step,
         )
         await _wait_for_database(pool, health, stop)
         health.found("start")
@@ -100,12 +94,9 @@ async def _wait_for_database(pool: Pool, health: Health, stop: asyncio.Event) ->
 
 
 async def _tell_presence(client: redis.asyncio.Redis, settings: RunnerSettings, health: Health, port: int) -> None:
-    key = presence_key(settings.agent, settings.runner_id)
     while True:
         with suppress(*AWAY):
-            await client.set(
-                key, json.dumps({"port": port, "ready": health.ready}), ex=_PRESENCE_LIFETIME_SECONDS
-            )
+            await tell_presence(client, settings.agent, settings.runner_id, port=port, ready=health.ready)
         await asyncio.sleep(PRESENCE_SECONDS)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar, cast, get_args
 
 from database.embeddings import EmbeddingSettings
+from database.embeddings.settings import ENDPOINTS
 from errors import SettingsError
 from runner.geography import ZONES, Zone
 
@@ -51,9 +51,6 @@ class Environment:
     def seconds(self, name: str, default: float, least: float, most: float) -> float:
         return self._parsed(name, str(default), float, lambda value: least <= value <= most, f"from {least} to {most}")
 
-    def dollars(self, name: str, default: str) -> Decimal:
-        return self._parsed(name, default, Decimal, lambda value: value.is_finite() and value >= 0, "0 or more")
-
     def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
         return self._parsed(name, default, str, lambda value: value in choices, f"one of {', '.join(choices)}")
 
@@ -68,7 +65,7 @@ class Environment:
             value = parse(raw)
             if holds(value):
                 return value
-        except (ValueError, InvalidOperation):
+        except ValueError:
             pass
         self._problems.append(SettingsError(f"{name}={raw[:80]!r} is not {rule}", f"set {name} to {rule}"))
         return parse(default)
@@ -88,9 +85,9 @@ class GitHubSettings:
     """How to reach GitHub: an App (`app_id` and its key) or, locally, a plain token."""
 
     api_url: str
-    token: str
+    token: str = field(repr=False)
     app_id: str
-    app_key: str
+    app_key: str = field(repr=False)
 
     @classmethod
     def read(cls, environment: Environment) -> GitHubSettings:
@@ -108,23 +105,21 @@ class ModelSettings:
 
     name: str
     base_url: str
-    api_key: str
+    api_key: str = field(repr=False)
     endpoints: tuple[str, ...]
     """Base URLs that this zone's data may go to."""
-    mission_cap: Decimal
-    """Dollars for one mission."""
     allow_shell: bool
 
     @classmethod
-    def read(cls, environment: Environment) -> ModelSettings:
-        base_url = environment.text("OPENAI_BASE_URL", "https://api.openai.com/v1").rstrip("/")
-        allowed = environment.text("MODEL_ENDPOINTS", base_url)
+    def read(cls, environment: Environment, zone: Zone) -> ModelSettings:
+        """MODEL_ENDPOINTS allows more base URLs than OpenAI's own of the zone, separated by commas."""
+        more = environment.text("MODEL_ENDPOINTS", "").split(",")
+        allowed = (*ENDPOINTS[zone], *(url.strip().rstrip("/") for url in more if url.strip()))
         return cls(
             name=environment.text("MODEL", "gpt-4.1-mini"),
-            base_url=base_url,
+            base_url=environment.text("OPENAI_BASE_URL", allowed[0]).rstrip("/"),
             api_key=environment.secret("OPENAI_API_KEY"),
-            endpoints=tuple(url.strip().rstrip("/") for url in allowed.split(",") if url.strip()),
-            mission_cap=environment.dollars("MISSION_CAP_USD", "5"),
+            endpoints=allowed,
             allow_shell=environment.yes("ALLOW_SHELL"),
         )
 
@@ -135,8 +130,8 @@ class RunnerSettings:
 
     agent: str
     agents_folder: Path
-    database_url: str
-    redis_url: str
+    database_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
     host: str
     port: int
     runner_id: str
@@ -168,7 +163,7 @@ class RunnerSettings:
             poll_seconds=environment.seconds("POLL_SECONDS", 30, 0.05, 50),
             work_folder=Path(environment.text("WORK_DIR", "/tmp/agents-cloud")),
             github=GitHubSettings.read(environment),
-            model=ModelSettings.read(environment),
+            model=ModelSettings.read(environment, cast(Zone, environment.choice("ZONE", "US", ZONES))),
         )
         environment.check()
         return settings
@@ -181,17 +176,19 @@ class GatewaySettings:
     agents_folder: Path
     geography: Path | None
     history: Path | None
-    database_url: str
-    redis_url: str
+    database_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
     host: str
     port: int
     zone: Zone
-    webhook_secret: str
+    webhook_secret: str = field(repr=False)
     executor: ExecutorName
     embedding: EmbeddingSettings | None
     """None: issues are compared by their words alone."""
     control_percent: int
     reconcile_seconds: float
+    page_hosts: frozenset[str]
+    """Names under which people reach the page, besides this machine's own."""
     github: GitHubSettings
 
     @classmethod
@@ -215,6 +212,7 @@ class GatewaySettings:
             embedding=_embedding(environment, variables, zone),
             control_percent=environment.whole("CONTROL_PERCENT", 10, 0, 100),
             reconcile_seconds=environment.seconds("RECONCILE_SECONDS", 300, 1, 86400),
+            page_hosts=frozenset(environment.text("PAGE_HOSTS", "").replace(",", " ").lower().split()),
             github=GitHubSettings.read(environment),
         )
         environment.check()

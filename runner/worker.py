@@ -27,6 +27,7 @@ from database.missions import (
 from errors import AgentsCloudError, BudgetExceeded, StaleFence, Unavailable
 from runner.agents import Agent
 from runner.execute import Executor, Result, Task
+from runner.execute.publish import publishable
 from runner.health import Health
 from runner.issue import Issue
 from runner.stream import WakeUps
@@ -39,7 +40,10 @@ _FIRST_RETRY_SECONDS = 5.0
 _BUDGET_RETRY_SECONDS = 3600.0  # a day's or a month's cap is full: look again in an hour
 
 
-async def _no_hook(step: str, mission: Mission) -> None:
+OnStep = Callable[[str, Mission], Awaitable[None]]
+
+
+async def no_hook(step: str, mission: Mission) -> None:
     """Tests put a crash here, between any two steps."""
 
 
@@ -57,7 +61,7 @@ class Worker:
     lease_seconds: float
     poll_seconds: float
     drain_seconds: float
-    on_step: Callable[[str, Mission], Awaitable[None]] = _no_hook
+    on_step: OnStep = no_hook
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _active: dict[UUID, tuple[Mission, asyncio.Task[None]]] = field(default_factory=dict)
     _cancelled_by: dict[UUID, str] = field(default_factory=dict)
@@ -304,7 +308,7 @@ def _finish_from(result: Result, recalled: list[dict[str, object]] | None) -> Fi
 
 
 def _comment(body: str) -> Effect:
-    return Effect("comment", {"body": body})
+    return Effect("comment", {"body": publishable(body)})
 
 
 def _noted(memory: Recalled) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -24,6 +24,13 @@ async def postgres_server(tmp_path_factory) -> AsyncIterator[EmbeddedPostgres]:
     """One PostgreSQL for all tests, with the owner role and a migrated template."""
     server = EmbeddedPostgres(tmp_path_factory.mktemp("pg") / "data", password=PASSWORD, durable=False)
     await server.start()
+    await make_template(server)
+    yield server
+    await server.stop()
+
+
+async def make_template(server: EmbeddedPostgres) -> None:
+    """The owner role, and a database `template` with the whole schema."""
     async with open_connection(server.superuser_url) as superuser:
         await superuser.execute("CREATE ROLE agents_owner LOGIN CREATEROLE")
         await set_passwords(superuser, {"agents_owner": PASSWORD})
@@ -33,8 +40,6 @@ async def postgres_server(tmp_path_factory) -> AsyncIterator[EmbeddedPostgres]:
     async with open_connection(server.url("agents_owner", PASSWORD, "template")) as owner:
         await migrate(owner)
         await set_passwords(owner, {"gateway": PASSWORD})
-    yield server
-    await server.stop()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -80,7 +85,7 @@ class Database:
 @pytest_asyncio.fixture
 async def empty_database(postgres_server: EmbeddedPostgres) -> AsyncIterator[Database]:
     """A database with the extension and no schema."""
-    async for database in _fresh(postgres_server, "template0"):
+    async with fresh_database(postgres_server, "template0") as database:
         async with open_connection(database.url("postgres")) as superuser:
             await superuser.execute("CREATE EXTENSION vector")
         yield database
@@ -89,15 +94,18 @@ async def empty_database(postgres_server: EmbeddedPostgres) -> AsyncIterator[Dat
 @pytest_asyncio.fixture
 async def database(postgres_server: EmbeddedPostgres) -> AsyncIterator[Database]:
     """A database with the whole schema and no agents."""
-    async for database in _fresh(postgres_server, "template"):
+    async with fresh_database(postgres_server) as database:
         yield database
 
 
-async def _fresh(server: EmbeddedPostgres, template: str) -> AsyncIterator[Database]:
+@asynccontextmanager
+async def fresh_database(server: EmbeddedPostgres, template: str = "template") -> AsyncIterator[Database]:
+    """A database of its own, dropped at the end."""
     name = f"test_{next(_numbers)}"
     async with open_connection(server.superuser_url) as superuser:
         await superuser.execute(f"CREATE DATABASE {name} OWNER agents_owner TEMPLATE {template}")
-        yield Database(server, name)
+    yield Database(server, name)
+    async with open_connection(server.superuser_url) as superuser:
         await superuser.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
