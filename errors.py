@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Self
 
@@ -36,7 +37,9 @@ class InputError(AgentsCloudError):
     `problem` names the value and the rule, `fix` the way out; `file` and `line` (from 1) say where.
     """
 
-    def __init__(self, problem: str, fix: str, *, file: Path | str | None = None, line: int | None = None) -> None:
+    def __init__(
+        self, problem: str, fix: str, *, file: Path | str | None = None, line: int | None = None
+    ) -> None:
         where = "" if file is None else f"{file}: " if line is None else f"{file}:{line}: "
         super().__init__(f"{where}{problem}. Fix: {fix}")
         self.problem = problem
@@ -91,7 +94,14 @@ class RateLimited(Unavailable):
 
 
 class BudgetExceeded(AgentsCloudError):
-    """A cap on model spending would be passed; the call was not made."""
+    """The cap on model spending of `scope` (mission, day or month) would be passed; the call was not made."""
+
+    def __init__(self, scope: str, usd: Decimal) -> None:
+        super().__init__(
+            f"${usd:.4f} more would pass the {scope}'s cap; raise it with `python -m runner cap {scope} USD`"
+        )
+        self.scope = scope
+        self.usd = usd
 
 
 class StaleFence(AgentsCloudError):

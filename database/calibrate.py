@@ -26,8 +26,8 @@ from database.similarity import (
 
 MIN_WORKS = 10  # of an agent, before its works are compared with each other
 DEALT_WORKS = 60  # works without an agent are dealt into groups of about this size, as if each were one
-RANKING_WEIGHT = 4.0  # of a right order within one comparison, beside the likelihood of each pair
-RIDGE = 1.0  # L2 penalty; intercepts go free
+RIDGE = 1.0  # L2 penalty on the weights
+MOST_STEPS = 50  # about eight are needed
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -109,77 +109,41 @@ def compare(
 
 
 def fit(comparisons: Sequence[Comparison]) -> Calibration:
-    """Weights by penalised likelihood. Needs true matches and others; with a fixed history the result is fixed."""
+    """Weights by penalised likelihood of the pairs. The same history gives the same weights."""
     signals = [text_signals(each.title, each.body, each.candidates) for each in comparisons]
-    related = [np.array(each.related, dtype=np.float64) for each in comparisons]
-    alone = _weights(_ALONE, _maximise([_matrix(each, _ALONE) for each in signals], related, 0.0))
+    related = np.array([hit for each in comparisons for hit in each.related], dtype=np.float64)
+    alone = _fit_weights(_ALONE, signals, related)
     supported = [
         with_support(each, [alone.chance(signal) for signal in each], comparison.marks)
         for each, comparison in zip(signals, comparisons, strict=True)
     ]
-    together = _maximise([_matrix(each, _TOGETHER) for each in supported], related, RANKING_WEIGHT)
-    return Calibration(alone, _weights(_TOGETHER, together))
+    return Calibration(alone, _fit_weights(_TOGETHER, supported, related))
 
 
-def _matrix(signals: Sequence[Signals], names: Sequence[str]) -> Array:
-    return np.array([[1.0, *(getattr(signal, name) for name in names)] for signal in signals])
-
-
-def _weights(names: Sequence[str], values: Array) -> Weights:
-    rounded = [round(float(value), 3) for value in values]
+def _fit_weights(names: Sequence[str], signals: Sequence[Sequence[Signals]], related: Array) -> Weights:
+    """The penalty makes for a good order but draws every chance to the middle; Platt scaling takes that back."""
+    pairs = np.array([[1.0, *(getattr(pair, name) for name in names)] for each in signals for pair in each])
+    weights = _logistic_regression(pairs, related, RIDGE)
+    shift, scale = _logistic_regression(np.column_stack([np.ones(len(pairs)), pairs @ weights]), related, 0.0)
+    weights = scale * weights
+    weights[0] += shift
+    rounded = [round(float(weight), 3) for weight in weights]
     return Weights(**dict(zip(("intercept", *names), rounded, strict=True)))
 
 
-def _maximise(matrices: Sequence[Array], related: Sequence[Array], ranking_weight: float) -> Array:
-    """Newton's method on the pairs' log likelihood plus that of a true match standing first (Plackett–Luce)."""
-    pairs, labels = np.concatenate(matrices), np.concatenate(related)
-    ranked = [
-        (matrix, labels)
-        for matrix, labels in zip(matrices, related, strict=True)
-        if 0 < labels.sum() < len(labels)
-    ]
+def _logistic_regression(pairs: Array, related: Array, ridge: float) -> Array:
+    """Newton's method; the first column is the intercept, which goes free of the penalty."""
     weights = np.zeros(pairs.shape[1])
-    penalty = np.diag([0.0, *[RIDGE] * (len(weights) - 1)])
-    for _ in range(50):
-        gradient, hessian = _pairs_step(pairs, labels, weights)
-        gradient, hessian = gradient + penalty @ weights, hessian + penalty
-        for matrix, true in ranked if ranking_weight else ():
-            shares = _softmax(matrix @ weights)
-            right = shares * true / (shares @ true)
-            mean = shares @ matrix
-            gradient += ranking_weight * (shares - right) @ matrix
-            hessian += ranking_weight * ((matrix.T * shares) @ matrix - np.outer(mean, mean))
-        step = np.clip(np.linalg.solve(hessian, gradient), -2, 2)
+    penalty = np.diag([0.0, *[ridge] * (len(weights) - 1)])
+    for _ in range(MOST_STEPS):
+        chances = 1 / (1 + np.exp(-pairs @ weights))
+        gradient = pairs.T @ (chances - related) + penalty @ weights
+        hessian = (pairs.T * (chances * (1 - chances))) @ pairs + penalty
+        step = np.linalg.solve(hessian, gradient)
         weights = weights - step
         if np.abs(step).max() < 1e-6:
             break
-    return _recalibrated(pairs, labels, weights)
-
-
-def _pairs_step(pairs: Array, labels: Array, weights: Array) -> tuple[Array, Array]:
-    chances = 1 / (1 + np.exp(-pairs @ weights))
-    return pairs.T @ (chances - labels), (pairs.T * (chances * (1 - chances))) @ pairs
-
-
-def _softmax(values: Array) -> Array:
-    powers = np.exp(values - values.max())
-    shares: Array = powers / powers.sum()
-    return shares
-
-
-def _recalibrated(pairs: Array, labels: Array, weights: Array) -> Array:
-    """Platt scaling: a right order says nothing about the size of the chances, so that is fitted at the end."""
-    scores = np.column_stack([np.ones(len(pairs)), pairs @ weights])
-    line = np.array([0.0, 1.0])
-    for _ in range(50):
-        gradient, hessian = _pairs_step(scores, labels, line)
-        step = np.linalg.solve(hessian, gradient)
-        line = line - step
-        if np.abs(step).max() < 1e-9:
-            break
-    scaled: Array = weights * line[1]
-    scaled[0] += line[0]
-    return scaled
+    return weights
 
 
 def as_data(calibration: Calibration) -> Mapping[str, Mapping[str, float]]:

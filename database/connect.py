@@ -61,7 +61,9 @@ async def open_connection(url: str) -> AsyncIterator[Connection]:
     try:
         connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS)
     except AWAY as away:
-        raise Unavailable(f"PostgreSQL does not answer ({away}); check DATABASE_URL and that it runs") from away
+        raise Unavailable(
+            f"PostgreSQL does not answer ({away}); check DATABASE_URL and that it runs"
+        ) from away
     try:
         yield connection
     finally:

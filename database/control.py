@@ -30,7 +30,8 @@ async def cancel_live_mission(
 
 _SUPERSEDE = """
 UPDATE missions SET
-    state = 'cancelled', cancel_requested_by = $3, reason = $4, finished_at = now(), lease_until = NULL, fence = fence + 1
+    state = 'cancelled', cancel_requested_by = $3, reason = $4, finished_at = now(), lease_until = NULL,
+    fence = fence + 1
 WHERE repository = $1 AND issue_number = $2 AND state IN ('waiting', 'queued', 'running') AND agent_name <> $5
 """
 
@@ -100,7 +101,8 @@ async def waiting_missions(pool: Pool, most: int) -> list[Waiting]:
     """Up to `most` missions with people to look up."""
     rows = await pool.fetch(_WAITING, most)
     return [
-        Waiting(row["id"], row["repository"], row["issue_number"], tuple(row["unchecked_logins"])) for row in rows
+        Waiting(row["id"], row["repository"], row["issue_number"], tuple(row["unchecked_logins"]))
+        for row in rows
     ]
 
 
@@ -118,7 +120,9 @@ async def refuse_approval(connection: Connection, waiting: Waiting) -> None:
 _NOTE_COMMENT = """
 UPDATE missions SET person_comment = $2 WHERE id = $1
 """
-_PERSON_COMMENT = "SELECT person_comment->>'body' FROM missions WHERE id = $1 AND person_comment->>'login' = $2"
+_PERSON_COMMENT = (
+    "SELECT person_comment->>'body' FROM missions WHERE id = $1 AND person_comment->>'login' = $2"
+)
 
 
 async def note_comment(connection: Connection, mission: UUID, login: str, body: str) -> None:

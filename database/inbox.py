@@ -30,7 +30,12 @@ ON CONFLICT DO NOTHING
 async def store_delivery(connection: Connection | Pool, delivery: Delivery, digest: str) -> bool:
     """True once it is committed; False where this id, or the same body (its `digest`), was stored before."""
     status: str = await connection.execute(
-        _STORE, delivery.delivery_id, delivery.event, delivery.repository, json.dumps(delivery.payload), digest
+        _STORE,
+        delivery.delivery_id,
+        delivery.event,
+        delivery.repository,
+        json.dumps(delivery.payload),
+        digest,
     )
     return status == "INSERT 0 1"
 

@@ -41,12 +41,18 @@ def load_migrations(folder: Path = FOLDER) -> tuple[Migration, ...]:
             continue
         match = _FILE.fullmatch(file.name)
         if match is None:
-            raise InputError(f"{file.name!r} is no migration's name", "name it NNNN_what_it_does.sql", file=file)
+            raise InputError(
+                f"{file.name!r} is no migration's name", "name it NNNN_what_it_does.sql", file=file
+            )
         down = file.with_suffix(".down.sql")
-        found.append(Migration(int(match[1]), match[2], file.read_text(), down.read_text() if down.exists() else None))
+        found.append(
+            Migration(int(match[1]), match[2], file.read_text(), down.read_text() if down.exists() else None)
+        )
     for expected, migration in enumerate(found, start=1):
         if migration.number != expected:
-            raise InputError(f"migration {migration.number:04} stands where {expected:04} belongs", "renumber", file=folder)
+            raise InputError(
+                f"migration {migration.number:04} stands where {expected:04} belongs", "renumber", file=folder
+            )
     return tuple(found)
 
 
@@ -77,7 +83,9 @@ async def migrate(
     if not 0 <= target <= len(migrations):
         raise InputError(f"there is no migration {target}", f"choose 0 to {len(migrations)}")
     if connection.get_server_version().major < OLDEST_SERVER:
-        raise InputError(f"PostgreSQL {connection.get_server_version().major}", f"upgrade to {OLDEST_SERVER} or newer")
+        raise InputError(
+            f"PostgreSQL {connection.get_server_version().major}", f"upgrade to {OLDEST_SERVER} or newer"
+        )
     await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
     try:
         await connection.execute(_CREATE_TABLE)
@@ -102,7 +110,9 @@ async def migrate(
             steps += 1
         for migration in reversed(migrations[target : len(applied)]):
             if migration.down is None:
-                raise InputError(f"migration {migration.number:04} has no way back", "restore a backup instead")
+                raise InputError(
+                    f"migration {migration.number:04} has no way back", "restore a backup instead"
+                )
             async with connection.transaction():
                 await connection.execute(migration.down)
                 await connection.execute(_REMOVE, migration.number)

@@ -195,7 +195,12 @@ WHERE id = $1 AND fence = $2 AND state = 'running'
 
 
 async def release_mission(
-    pool: Pool, mission: Mission, *, delay_seconds: float = 0.0, uncounted: bool = False, reason: str | None = None
+    pool: Pool,
+    mission: Mission,
+    *,
+    delay_seconds: float = 0.0,
+    uncounted: bool = False,
+    reason: str | None = None,
 ) -> bool:
     """Give a mission back to the queue; False where the fence has moved on."""
     status = await pool.execute(_RELEASE, mission.id, mission.fence, delay_seconds, int(uncounted), reason)

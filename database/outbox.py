@@ -111,7 +111,11 @@ _PULL_REQUEST = "UPDATE missions SET pr_number = $2 WHERE id = $1"
 
 
 async def effect_done(
-    connection: Connection, effect: PendingEffect, *, comment_url: str | None = None, pr_number: int | None = None
+    connection: Connection,
+    effect: PendingEffect,
+    *,
+    comment_url: str | None = None,
+    pr_number: int | None = None,
 ) -> None:
     """Mark an effect as done and note its result on the mission."""
     await connection.execute(_EFFECT_DONE, effect.id)

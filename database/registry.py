@@ -29,7 +29,7 @@ _REGISTER = "SELECT register_agent($1, $2, $3, $4)"
 _RETIRE = """
 UPDATE agents SET retired_at = now() WHERE retired_at IS NULL AND agent_name <> ALL($1) RETURNING agent_name
 """
-_PASSWORD = "SELECT format('ALTER ROLE %I PASSWORD %L', $1::text, $2::text)"
+_ALTER_ROLE = "SELECT format('ALTER ROLE %I PASSWORD %L', $1::text, $2::text)"
 
 
 async def register_agents(connection: Connection, agents: Iterable[Registration]) -> tuple[str, ...]:
@@ -49,4 +49,4 @@ async def set_passwords(connection: Connection, passwords: Mapping[str, str]) ->
     """Give login roles their passwords: on one machine only; RDS takes tokens of the pod's identity."""
     async with connection.transaction():
         for role, password in passwords.items():
-            await connection.execute(await connection.fetchval(_PASSWORD, role, password))
+            await connection.execute(await connection.fetchval(_ALTER_ROLE, role, password))

@@ -136,9 +136,11 @@ def with_support(
 ) -> list[Signals]:
     """The signals with `support` and `crowd`: similar works that changed the same files back each other up.
 
-    A series of look-alikes that each wrote files of its own loses by it. `chances` are those of `alone`.
+    A series of look-alikes that each wrote files of its own loses by it. `chances` are those of `alone`. A work
+    whose files are unknown (no marks) neither gives nor gets evidence.
     """
-    evidence = [chance**2 for chance in chances]  # squared: many faint resemblances do not add up to one
+    # Squared, so that many faint resemblances do not add up to a strong one.
+    evidence = [chance**2 if mark else 0.0 for chance, mark in zip(chances, marks, strict=True)]
     backing = [0.0] * len(signals)
     for one in range(len(signals)):
         for other in range(one):
@@ -149,8 +151,8 @@ def with_support(
     # Half a work is added that shares nothing: a single neighbour proves little.
     others = [total - each + 0.5 for each in evidence]
     return [
-        replace(each, support=backed / other, crowd=1 - 0.5 / other)
-        for each, backed, other in zip(signals, backing, others, strict=True)
+        replace(each, support=backed / other, crowd=1 - 0.5 / other) if mark else each
+        for each, backed, other, mark in zip(signals, backing, others, marks, strict=True)
     ]
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Protocol
 from uuid import UUID
 
 from database.connect import Connection, Pool
-from database.missions import Mission
 from errors import BudgetExceeded, StaleFence
 
 _RESERVE = "SELECT reservation, refused_by FROM reserve_spending($1, $2, $3)"
@@ -14,15 +14,27 @@ _SETTLE = "SELECT settle_spending($1, $2)"
 _SET_CAP = "UPDATE spending_caps SET usd = $2 WHERE scope = $1"
 
 
+class HeldMission(Protocol):
+    """A mission as far as its wallet needs to know it."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def fence(self) -> int: ...
+
+
 class MissionWallet:
     """What one mission may spend; the caps stand in the database, where a runner cannot raise them."""
 
-    def __init__(self, pool: Pool, mission: Mission) -> None:
+    def __init__(self, pool: Pool, mission: HeldMission) -> None:
         self._pool = pool
         self._mission = mission
 
     async def reserve(self, usd: Decimal) -> UUID:
-        """Count `usd` against the caps of mission, day and month. Raises BudgetExceeded or StaleFence and counts nothing."""
+        """Count `usd` against the caps of mission, day and month.
+
+        Raises BudgetExceeded or StaleFence, with nothing counted.
+        """
         row = await self._pool.fetchrow(_RESERVE, self._mission.id, self._mission.fence, usd)
         assert row is not None
         if row["refused_by"] is not None:

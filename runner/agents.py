@@ -55,9 +55,13 @@ def load_agents(folder: Path) -> tuple[Agent, ...]:
         raise DefinitionError(f"{folder} is not a folder", "name the folder that holds the agents' .md files")
     files = list(_definition_files(folder))
     if not files:
-        raise DefinitionError("there is no agent definition", "add NAME.md files with frontmatter", file=folder)
+        raise DefinitionError(
+            "there is no agent definition", "add NAME.md files with frontmatter", file=folder
+        )
     if len(files) > MAX_AGENTS:
-        raise DefinitionError(f"{len(files)} definitions, the limit is {MAX_AGENTS}", "split the fleet", file=folder)
+        raise DefinitionError(
+            f"{len(files)} definitions, the limit is {MAX_AGENTS}", "split the fleet", file=folder
+        )
     agents: list[Agent] = []
     problems: list[DefinitionError] = []
     for file in files:
@@ -94,7 +98,9 @@ def _load(file: Path, folder: Path) -> Agent:
         raise DefinitionError("it is a link that leaves the folder", "put the file itself here", file=file)
     size = file.stat().st_size
     if size > MAX_FILE_BYTES:
-        raise DefinitionError(f"{size} bytes, the limit is {MAX_FILE_BYTES}", "shorten the definition", file=file)
+        raise DefinitionError(
+            f"{size} bytes, the limit is {MAX_FILE_BYTES}", "shorten the definition", file=file
+        )
     raw = file.read_bytes()
     try:
         text = raw.decode("utf-8-sig")
@@ -120,7 +126,8 @@ def _load(file: Path, folder: Path) -> Agent:
         tools=_list(fields, "tools", file),
         specialization=str(fields.get("specialization") or name),
         personality=str(fields.get("personality") or "systematic"),
-        responsibilities=_list(fields, "responsibilities", file, split=False) or _listed_responsibilities(body),
+        responsibilities=_list(fields, "responsibilities", file, split=False)
+        or _listed_responsibilities(body),
         body=body,
         path=file,
         digest=hashlib.sha256(raw).hexdigest(),
@@ -136,7 +143,10 @@ def _split(text: str, file: Path) -> tuple[str, str]:
             frontmatter = "\n".join(lines[1:index])
             if len(frontmatter.encode()) > MAX_FRONTMATTER_BYTES:
                 raise DefinitionError(
-                    f"the frontmatter is over {MAX_FRONTMATTER_BYTES} bytes", "move text to the body", file=file, line=1
+                    f"the frontmatter is over {MAX_FRONTMATTER_BYTES} bytes",
+                    "move text to the body",
+                    file=file,
+                    line=1,
                 )
             return frontmatter, "\n".join(lines[index + 1 :]).strip("\n") + "\n"
     raise DefinitionError("the frontmatter does not end", "close it with a line `---`", file=file, line=1)
@@ -153,7 +163,10 @@ def _check_name(name: str, file: Path) -> None:
         )
     if name.lower() in GENERIC_NAMES:
         raise DefinitionError(
-            f"{name!r} is a generic agent", "give it one specialisation and name it after that", file=file, line=line
+            f"{name!r} is a generic agent",
+            "give it one specialisation and name it after that",
+            file=file,
+            line=line,
         )
 
 
@@ -174,7 +187,9 @@ def _list(fields: dict[Any, Any], key: str, file: Path, split: bool = True) -> t
         value = value.split(",") if split else [value]
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         line = next((k.line for k in fields if k == key and isinstance(k, Text)), 2)
-        raise DefinitionError(f"`{key}` is not a list of texts", "write one `- text` a line", file=file, line=line)
+        raise DefinitionError(
+            f"`{key}` is not a list of texts", "write one `- text` a line", file=file, line=line
+        )
     return tuple(item.strip() for item in value if item.strip())
 
 

@@ -20,7 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. What a person did wrong is one message on standard error."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(
-        level=os.environ.get("LOG_LEVEL", "INFO").upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
+        level=os.environ.get("LOG_LEVEL", "INFO").upper(),
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
     try:
         code: int = options.run(options)
@@ -45,7 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--data", type=Path, default=Path(".agents-cloud"), help="folder that keeps all state")
     run.add_argument("--port", type=int, default=8080, help="port of the page and the webhook")
     run.add_argument("--executor", choices=("recall", "model", "actions"), default="recall")
-    run.add_argument("--at-once", type=int, default=0, help="open at most so many issues at once (default: all)")
+    run.add_argument(
+        "--at-once", type=int, default=0, help="open at most so many issues at once (default: all)"
+    )
     run.add_argument("--until-idle", action="store_true", help="exit when every issue is in a final state")
     run.add_argument("--report", type=Path, help="write a JSON report here at the end")
     run.set_defaults(run=_run)
@@ -59,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
 
     match = commands.add_parser("match", help="which specialist an issue goes to, and why")
     match.add_argument("--agents", type=Path, default=DEFAULT_AGENTS)
-    match.add_argument("--history", type=Path, help="past works (`gh pr list --json`) with agent:<name> labels")
+    match.add_argument(
+        "--history", type=Path, help="past works (`gh pr list --json`) with agent:<name> labels"
+    )
     match.add_argument("--issues", type=Path, help="a file as `gh issue list --json` prints it")
     match.add_argument("--title")
     match.add_argument("--body", default="")
@@ -69,7 +74,9 @@ def _parser() -> argparse.ArgumentParser:
 
     for name, what in (("pause", "claim no more missions"), ("resume", "end a pause")):
         command = commands.add_parser(name, help=what)
-        command.add_argument("scope", nargs="?", default="all", help="all, paid, or an agent's name (default: all)")
+        command.add_argument(
+            "scope", nargs="?", default="all", help="all, paid, or an agent's name (default: all)"
+        )
         command.add_argument("--reason", default="")
         command.set_defaults(run=_pause_or_resume, pausing=name == "pause")
     for name, what in (("cancel", "cancel a live mission"), ("retry", "work an ended mission's issue again")):
@@ -82,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     cap.set_defaults(run=_cap)
     for command in commands.choices.values():
         if command.get_default("run") in (_pause_or_resume, _cancel_or_retry, _cap):
-            command.add_argument("--data", type=Path, help="data folder of `run` (default: DATABASE_URL, then .agents-cloud)")
+            command.add_argument(
+                "--data", type=Path, help="data folder of `run` (default: DATABASE_URL, then .agents-cloud)"
+            )
     return parser
 
 
@@ -175,4 +184,3 @@ def _cap(options: argparse.Namespace) -> int:
     except InvalidOperation:
         raise SettingsError(f"{options.usd!r} is not an amount", "give dollars, as in 12.50") from None
     return asyncio.run(operate.cap(operate.database_url(options.data), options.scope, usd))
-

@@ -15,7 +15,7 @@ from runner.vocabulary import Vocabulary
 # Points per nat of rarity (idf) for a term of the issue's title, by the place where the definition has the term.
 # Names and descriptions are written to tell agents apart; prose is long and mostly about manners.
 PLACES = {"text": 0.3, "responsibilities": 0.5, "description": 2.0, "name": 5.0}
-FIELD_FACTOR = 0.6  # a shared field of work counts this much of a shared word
+FIELD_FACTOR = 0.5  # a shared field of work counts this much of a shared word
 FIELD_PLACES = ("description", "name")  # prose touches every field
 FIELD_SATURATION = 2.0  # terms of one field after which more of them add nothing
 RAREST_FIELD = 0.1  # share of definitions; else the only definition that names a field would take it all
@@ -75,6 +75,10 @@ class DefinitionIndex:
             for position, points in self._postings.get(term, ()):
                 scores[position] += strength * points
         return scores
+
+    def breadth(self, position: int) -> int:
+        """How many fields of work the definition at `position` claims."""
+        return sum(1 for term in self._profiles[position] if term.startswith(_FIELD))
 
     def reasons(self, position: int, strengths: Mapping[str, float], terms: Terms) -> list[tuple[float, str]]:
         """(points, what spoke for the agent at `position`), most points first."""

@@ -111,7 +111,9 @@ class EmbeddedPostgres:
             password_file.unlink()
         if process.returncode:
             shutil.rmtree(self.folder, ignore_errors=True)
-            raise Unavailable(f"PostgreSQL could not be set up: {output.decode(errors='replace').strip()[-500:]}")
+            raise Unavailable(
+                f"PostgreSQL could not be set up: {output.decode(errors='replace').strip()[-500:]}"
+            )
 
     async def _stop_orphan(self) -> None:
         """End a server that a killed parent left on this folder; the caller holds the folder's lock."""
@@ -164,7 +166,7 @@ class EmbeddedRedis:
         config.touch(mode=0o600)  # holds the password, which a command line would show
         config.write_text(
             f"port {self.port}\nbind 127.0.0.1\nrequirepass {self._password}\ndir {self.folder}\n"
-            "appendonly yes\nappendfsync everysec\nsave \"\"\nmaxclients 1000\n"
+            'appendonly yes\nappendfsync everysec\nsave ""\nmaxclients 1000\n'
         )
         log = (self.folder.parent / "redis.log").open("ab")
         with log:
@@ -210,7 +212,9 @@ def _unprivileged(folder: Path) -> list[str]:
     if os.geteuid() != 0:
         return []
     if not shutil.which("unshare"):
-        raise InputError(f"root cannot run PostgreSQL in {folder}", "install util-linux, or run as another user")
+        raise InputError(
+            f"root cannot run PostgreSQL in {folder}", "install util-linux, or run as another user"
+        )
     return ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
 
 

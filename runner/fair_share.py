@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 
 CAP = 0.15  # of the missions of a window; the proposal's limit
 FEWEST = 20  # missions in a window: of fewer, one or two are 15 % without meaning anything
-_AIM = 0.13  # of the past works: room for what the next works have that the past ones had not
-_ROUNDS = 1_000
+_FEWEST_PAST = 10  # past works from which a share is worth mending
+_AIM = 0.12  # of the past works: room for what the next works have that the past ones had not
+_STEP = 0.25  # points beyond the narrowest win, or two twins would hand a work to and fro
+_ROUNDS = 300
 
 Ranking = Sequence[tuple[int, float]]
 """(agent, points), most points first; the first few are enough."""
@@ -50,14 +52,14 @@ def _over(
             best = points.pop(winner)
             leads.setdefault(winner, []).append(best - max(minimum, *points.values(), minimum))
     won = sum(map(len, leads.values()))
-    if won < FEWEST:
+    if won < _FEWEST_PAST:
         return None
     agent = max(leads, key=lambda agent: (len(leads[agent]), -agent))
     surplus = len(leads[agent]) - int(aim * won)
     if surplus <= 0:
         return None
     narrowest = sorted(leads[agent])[surplus - 1]
-    return len(leads[agent]) / won - aim, agent, margin[agent] + narrowest + 1e-6
+    return len(leads[agent]) / won - aim, agent, margin[agent] + narrowest + _STEP
 
 
 def over_share(names: Iterable[str | None], cap: float = CAP) -> dict[str, float]:

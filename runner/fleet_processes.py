@@ -76,7 +76,9 @@ class FleetProcesses:
                     delay = self._delays.get(agent, _FIRST_RESTART_SECONDS)
                     self._delays[agent] = min(delay * 2, _LONGEST_RESTART_SECONDS)
                     due[agent] = loop.time() + delay
-                    log.warning("the runner of %s ended with %s; again in %.1f s", agent, process.exitcode, delay)
+                    log.warning(
+                        "the runner of %s ended with %s; again in %.1f s", agent, process.exitcode, delay
+                    )
             for agent in [agent for agent, moment in due.items() if loop.time() >= moment]:
                 del due[agent]
                 self._start(agent)

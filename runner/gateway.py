@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 
 import asyncpg
@@ -29,6 +29,9 @@ from runner.health import Health, serve
 from runner.history import Work, load_history
 from runner.intake import Embedded, Intake, text_to_embed
 from runner.matchers import Matchers
+from runner.page.briefs import web_address
+from runner.page.page import Page
+from runner.page.status import Status
 from runner.reconcile import reconcile
 from runner.relay import relay_effect, relay_wakes
 from runner.settings import GatewaySettings
@@ -108,10 +111,8 @@ class Gateway:
             if wake is None or pause == 0.0:
                 await asyncio.sleep(pause)
                 continue
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(wake.wait(), pause)
-            except TimeoutError:
-                pass
             wake.clear()
 
     async def _take(self) -> int:
@@ -222,7 +223,6 @@ async def run_gateway(
     settings: GatewaySettings,
     stop: asyncio.Event,
     started: Callable[[int], None] = lambda _: None,
-    more_routes: Callable[[Pool, Health], Sequence[web.RouteDef]] = lambda _pool, _health: (),
 ) -> None:
     """Serve until `stop`. `started` gets the port once requests are answered, which is before it is ready."""
     agents = load_agents(settings.agents_folder)
@@ -230,8 +230,12 @@ async def run_gateway(
     history = load_history(settings.history) if settings.history else ()
     health = Health()
     async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(open_pool(settings.database_url, most=_CONNECTIONS, application="gateway"))
-        client = await stack.enter_async_context(open_redis(settings.redis_url)) if settings.redis_url else None
+        pool = await stack.enter_async_context(
+            open_pool(settings.database_url, most=_CONNECTIONS, application="gateway")
+        )
+        client = (
+            await stack.enter_async_context(open_redis(settings.redis_url)) if settings.redis_url else None
+        )
         github = await stack.enter_async_context(open_github(settings.github))
         intake = Intake(
             geography=geography,
@@ -243,7 +247,16 @@ async def run_gateway(
         gateway = Gateway(settings, pool, intake, health, client, github, None, history)
         application = web.Application()
         application.add_routes(health.routes())
-        application.add_routes(more_routes(pool, health))
+        status = Status(
+            pool,
+            client,
+            health,
+            geography,
+            settings.zone,
+            settings.executor,
+            web_address(settings.github.api_url),
+        )
+        Page(status, agents, settings.page_hosts).add_to(application)
         handler = webhook(pool, settings.webhook_secret, geography, settings.zone, gateway.new_delivery.set)
         application.router.add_post("/webhook", handler)
         port = await stack.enter_async_context(serve(application, settings.host, settings.port))

@@ -65,7 +65,9 @@ def load_geography(path: Path, agents: Sequence[Agent]) -> Geography:
     _refuse_unknown(fields, {"regions", "repositories"}, path)
     raw = fields.get("regions")
     if not isinstance(raw, dict) or not raw:
-        raise GeographyError("`regions` is missing or empty", "write `regions:` with one key a region", file=path, line=1)
+        raise GeographyError(
+            "`regions` is missing or empty", "write `regions:` with one key a region", file=path, line=1
+        )
 
     problems: list[GeographyError] = []
     known = {agent.name for agent in agents}
@@ -111,46 +113,67 @@ def _region(
     line = getattr(name, "line", 1)
     if not isinstance(name, Text) or not (_AWS_REGION.fullmatch(name) or name == LOCAL_REGION):
         raise GeographyError(
-            f"{name!r} is not a region in a known zone", "use a us-… or eu-… AWS region, or `local`", file=path, line=line
+            f"{name!r} is not a region in a known zone",
+            "use a us-… or eu-… AWS region, or `local`",
+            file=path,
+            line=line,
         )
     if not isinstance(value, dict):
-        raise GeographyError(f"region {name} is not a mapping", "give it `location` and `agents`", file=path, line=line)
+        raise GeographyError(
+            f"region {name} is not a mapping", "give it `location` and `agents`", file=path, line=line
+        )
     _refuse_unknown(value, {"location", "zone", "agents", "draft"}, path)
 
     derived = "EU" if name.startswith("eu-") else "US"
     zone = value.get("zone", derived)
     if zone not in ZONES:
         raise GeographyError(
-            f"zone {zone!r} is unknown", f"use one of {', '.join(ZONES)}", file=path, line=getattr(zone, "line", line)
+            f"zone {zone!r} is unknown",
+            f"use one of {', '.join(ZONES)}",
+            file=path,
+            line=getattr(zone, "line", line),
         )
     if zone != derived and name != LOCAL_REGION:
         problems.append(
             GeographyError(
-                f"{name} lies in zone {derived}, not {zone}", "leave `zone` out", file=path, line=getattr(zone, "line", line)
+                f"{name} lies in zone {derived}, not {zone}",
+                "leave `zone` out",
+                file=path,
+                line=getattr(zone, "line", line),
             )
         )
     agents: list[str] = []
     drafts: list[str] = [str(draft) for draft in value.get("draft") or () if isinstance(draft, str)]
     entries = value.get("agents")
     if not isinstance(entries, list):
-        raise GeographyError(f"region {name} lists no agents", "write `agents:` with `- name` lines", file=path, line=line)
+        raise GeographyError(
+            f"region {name} lists no agents", "write `agents:` with `- name` lines", file=path, line=line
+        )
     for entry in entries:
         if isinstance(entry, dict) and set(entry) == {"draft"} and isinstance(entry["draft"], Text):
             drafts.append(str(entry["draft"]))
         elif not isinstance(entry, Text):
             problems.append(
-                GeographyError(f"{entry!r} in {name} is not an agent's name", "write `- name`", file=path, line=line)
+                GeographyError(
+                    f"{entry!r} in {name} is not an agent's name", "write `- name`", file=path, line=line
+                )
             )
         elif entry not in known:
             problems.append(
                 GeographyError(
-                    f"{entry!r} has no definition", "correct the name, or write `- draft: name`", file=path, line=entry.line
+                    f"{entry!r} has no definition",
+                    "correct the name, or write `- draft: name`",
+                    file=path,
+                    line=entry.line,
                 )
             )
         elif entry in placed:
             problems.append(
                 GeographyError(
-                    f"{entry!r} stands in {placed[entry]} already", "keep one of the two lines", file=path, line=entry.line
+                    f"{entry!r} stands in {placed[entry]} already",
+                    "keep one of the two lines",
+                    file=path,
+                    line=entry.line,
                 )
             )
         else:

@@ -17,5 +17,7 @@ def open_github(settings: GitHubSettings) -> GitHub:
     elif settings.token:
         tokens = PlainToken(settings.token)
     else:
-        raise SettingsError("no credential for GitHub", "set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY, or GITHUB_TOKEN")
+        raise SettingsError(
+            "no credential for GitHub", "set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY, or GITHUB_TOKEN"
+        )
     return GitHub(tokens, github_transport.GitHubSettings(base_url=settings.api_url))

@@ -16,7 +16,9 @@ STALLED_SECONDS = 120.0
 class Health:
     """What a process knows of itself: when each loop last went round, and which dependencies are away."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, stalled_seconds: float = STALLED_SECONDS) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, stalled_seconds: float = STALLED_SECONDS
+    ) -> None:
         self.registry = CollectorRegistry()
         self._clock = clock
         self.stalled_seconds = stalled_seconds
@@ -50,6 +52,11 @@ class Health:
     def ready(self) -> bool:
         return not self._required
 
+    @property
+    def away(self) -> Mapping[str, str]:
+        """Each dependency that is away, required or not, with the reason."""
+        return {**self._required, **self._degraded}
+
     def routes(self) -> list[web.RouteDef]:
         """The three probes, to be added to any application."""
         return [
@@ -64,11 +71,13 @@ class Health:
         return web.json_response(body, status=503 if stalled else 200)
 
     async def _ready(self, _: web.Request) -> web.Response:
-        body = {"ready": self.ready, "missing": {**self._required, **self._degraded}}
+        body = {"ready": self.ready, "missing": self.away}
         return web.json_response(body, status=200 if self.ready else 503)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(self.registry), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
+        return web.Response(
+            body=generate_latest(self.registry), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4}
+        )
 
 
 @asynccontextmanager

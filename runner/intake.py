@@ -107,11 +107,13 @@ class Intake:
         if label.startswith("outcome:"):
             return await learn_from_issue(connection, issue, label, sender.login, "")
         latest = await latest_mission(connection, issue.repository, issue.number)
-        chosen = self.matchers.named(label.removeprefix(AGENT_LABEL)) if label.startswith(AGENT_LABEL) else None
+        chosen = (
+            self.matchers.named(label.removeprefix(AGENT_LABEL)) if label.startswith(AGENT_LABEL) else None
+        )
         if chosen is not None and (latest is None or latest.agent != chosen):
             await supersede_mission(connection, issue.repository, issue.number, sender.login, chosen)
             return await self._start(connection, issue, f"assigned:{chosen}", sender, embedding, chosen)
-        if latest is None or latest.state == "abstained" and chosen is not None:
+        if latest is None or (latest.state == "abstained" and chosen is not None):
             return await self._start(connection, issue, "labeled", sender, embedding, chosen)
         if latest.state == "waiting":
             await ask_for_approval(connection, latest.id, sender.login)
@@ -133,7 +135,9 @@ class Intake:
             return "opened by a bot"
         zone = zone_of_issue(issue, self.geography.zone_of(issue.repository) or self.zone)
         match = self.matchers.match(issue, zone)
-        unlabelled = self.matchers.match_unlabelled(issue, zone) if issue.assigned_agent() or chosen else match
+        unlabelled = (
+            self.matchers.match_unlabelled(issue, zone) if issue.assigned_agent() or chosen else match
+        )
         agent = chosen or match.agent
         decided: dict[str, Any] = {
             "score": match.score,

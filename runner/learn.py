@@ -17,7 +17,9 @@ FAILURE_LABEL = "outcome:failure"
 _REVERTS = re.compile(r"^Reverts (?:([\w.-]+/[\w.-]+))?#(\d+)", re.MULTILINE)
 
 
-async def learn_from_issue(connection: Connection, issue: Issue, event: str, person: str, state_reason: str) -> str:
+async def learn_from_issue(
+    connection: Connection, issue: Issue, event: str, person: str, state_reason: str
+) -> str:
     """Judge the outcome of `issue` by `event`: closed, reopened, or one of the outcome labels."""
     if event == "closed" and state_reason != "completed":
         # Not planned, or a duplicate: that says nothing about the work.

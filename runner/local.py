@@ -119,7 +119,11 @@ async def ecosystem(
         logs = data / "logs"
         logs.mkdir(exist_ok=True)
         common = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("DATABASE_", "REDIS_"))},
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(("DATABASE_", "REDIS_"))
+            },
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
             "AGENTS_DIR": str(options.agents.resolve()),
             "REDIS_URL": redis.url,
@@ -181,7 +185,9 @@ async def _prepare_database(
 ) -> Mapping[str, str]:
     """Roles, database, schema and agents as a deployment has them; the password of each login role."""
     async with open_connection(postgres.superuser_url) as superuser:
-        if not await superuser.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'agents_owner')"):
+        if not await superuser.fetchval(
+            "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'agents_owner')"
+        ):
             await superuser.execute("CREATE ROLE agents_owner LOGIN CREATEROLE")
         await set_passwords(superuser, {"agents_owner": secrets["agents_owner"]})
         if not await superuser.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = 'agents')"):
@@ -246,7 +252,9 @@ def _check_port(port: int) -> None:
         try:
             probe.bind((HOST, port))
         except OSError as busy:
-            raise SettingsError(f"port {port} is busy ({busy.strerror})", "choose another one with --port") from busy
+            raise SettingsError(
+                f"port {port} is busy ({busy.strerror})", "choose another one with --port"
+            ) from busy
 
 
 _PROGRESS = """
@@ -254,7 +262,8 @@ SELECT count(DISTINCT (repository, issue_number)) FILTER (WHERE NOT live) AS fin
        (SELECT count(*) FROM inbox WHERE processed_at IS NULL) AS inbox,
        (SELECT count(*) FROM outbox WHERE done_at IS NULL AND kind <> 'wake' AND attempts < 12) AS outbox,
        (SELECT count(*) FROM agent_memories m WHERE $1 AND state = 'succeeded' AND NOT EXISTS (
-            SELECT FROM agent_memory_embeddings e WHERE e.agent_name = m.agent_name AND e.memory_id = m.id)) AS unlearned,
+            SELECT FROM agent_memory_embeddings e WHERE e.agent_name = m.agent_name AND e.memory_id = m.id)
+       ) AS unlearned,
        max(changed) AS changed
 FROM (SELECT repository, issue_number, bool_or(state IN ('waiting', 'queued', 'running')) AS live,
              max(greatest(accepted_at, claimed_at, finished_at)) AS changed
@@ -276,7 +285,9 @@ async def _watch(options: LocalOptions, running: Ecosystem, progress: Progress, 
         all_open = not await anext(feed)
         while not stop.is_set():
             if running.gateway.returncode is not None:
-                raise Unavailable(f"the gateway ended with {running.gateway.returncode}; see {options.data / 'logs'}")
+                raise Unavailable(
+                    f"the gateway ended with {running.gateway.returncode}; see {options.data / 'logs'}"
+                )
             row = await _progress(pool)
             if row is not None:
                 issues = running.github.issue_count()
@@ -303,7 +314,10 @@ async def _watch(options: LocalOptions, running: Ecosystem, progress: Progress, 
     if options.report:
         options.report.write_text(json.dumps(report, indent=2) + "\n")
     if options.until_idle and not idle:
-        print(f"{report['lost']} of {report['issues']} issues did not end; see {options.data / 'logs'}", file=sys.stderr)
+        print(
+            f"{report['lost']} of {report['issues']} issues did not end; see {options.data / 'logs'}",
+            file=sys.stderr,
+        )
         return 1
     return 0
 

@@ -59,7 +59,8 @@ def locked_data_folder(data: Path) -> Iterator[Path]:
                 lock.seek(0)
                 process = lock.read().strip() or "unknown"
                 raise SettingsError(
-                    f"another instance (process {process}) uses {data}", "stop it, or choose another folder with --data"
+                    f"another instance (process {process}) uses {data}",
+                    "stop it, or choose another folder with --data",
                 ) from None
             _check_format(mark)
             lock.truncate(0)

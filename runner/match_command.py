@@ -68,5 +68,7 @@ def _print_table(issues: list[Issue], matches: list[Match]) -> None:
     for issue, match in zip(issues, matches, strict=True):
         others = ", ".join(f"{c.agent} {c.score:.1f}" for c in match.candidates[:3] if c.agent != match.agent)
         title = f"#{issue.number} {issue.title}"[:60]
-        table.add_row(title, match.agent or "[dim]abstains[/dim]", f"{match.score:.1f}", others, "; ".join(match.why))
+        table.add_row(
+            title, match.agent or "[dim]abstains[/dim]", f"{match.score:.1f}", others, "; ".join(match.why)
+        )
     Console(file=sys.stdout).print(table)

@@ -24,7 +24,9 @@ def database_url(data: Path | None) -> str:
         return url
     state = LocalState.read(data or Path(".agents-cloud"))
     if state is None:
-        raise SettingsError("no running system was found", "set DATABASE_URL, or name the data folder with --data")
+        raise SettingsError(
+            "no running system was found", "set DATABASE_URL, or name the data folder with --data"
+        )
     return state.gateway_database_url
 
 
@@ -81,7 +83,9 @@ async def cap(url: str, scope: str, usd: Decimal) -> int:
 
 async def _check_scope(connection: Connection, scope: str) -> None:
     if scope.startswith("agent:") and not await connection.fetchval(_KNOWN_AGENT, scope):
-        raise InputError(f"there is no agent {scope.removeprefix('agent:')!r}", "give all, paid, or an agent's name")
+        raise InputError(
+            f"there is no agent {scope.removeprefix('agent:')!r}", "give all, paid, or an agent's name"
+        )
 
 
 async def _mission(connection: Connection, text: str) -> UUID:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from runner.history import Work
 from runner.terms import Terms
 
-NEIGHBOURS = 12
-POINTS = 35.0  # for one past work that says exactly the same, done just now
-HALF_LIFE = 25  # works after which a neighbour counts half: who does what changes within days
+NEIGHBOURS = 30
+POINTS = 30.0  # for one past work that says exactly the same, done just now
+HALF_LIFE = 20  # works after which a neighbour counts half: who does what changes within days
 REMEMBERED = 3_000  # newest works with a known agent that are searched
 
 

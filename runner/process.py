@@ -50,7 +50,9 @@ async def run_agent(settings: RunnerSettings, stop: asyncio.Event, on_step: OnSt
         pool = await stack.enter_async_context(
             open_pool(settings.database_url, most=_CONNECTIONS, application=f"runner {agent.name}")
         )
-        client = await stack.enter_async_context(open_redis(settings.redis_url)) if settings.redis_url else None
+        client = (
+            await stack.enter_async_context(open_redis(settings.redis_url)) if settings.redis_url else None
+        )
         executor = await stack.enter_async_context(open_executor(settings, pool))
         worker = Worker(
             agent=agent,
@@ -93,7 +95,9 @@ async def _wait_for_database(pool: Pool, health: Health, stop: asyncio.Event) ->
     health.ended("start")
 
 
-async def _tell_presence(client: redis.asyncio.Redis, settings: RunnerSettings, health: Health, port: int) -> None:
+async def _tell_presence(
+    client: redis.asyncio.Redis, settings: RunnerSettings, health: Health, port: int
+) -> None:
     while True:
         with suppress(*AWAY):
             await tell_presence(client, settings.agent, settings.runner_id, port=port, ready=health.ready)

@@ -32,7 +32,9 @@ async def reconcile(pool: Pool, github: GitHub, geography: Geography, zone: Zone
         if not await connection.fetchval(_LOCK):
             return 0
         try:
-            since = {row["repository"]: row["last"] - _OVERLAP for row in await connection.fetch(_REPOSITORIES)}
+            since = {
+                row["repository"]: row["last"] - _OVERLAP for row in await connection.fetch(_REPOSITORIES)
+            }
             for repository in geography.repositories:
                 since.setdefault(repository, datetime.now(UTC) - timedelta(days=1))
             found = 0
@@ -51,7 +53,9 @@ async def _reconcile_one(
     since: datetime,
 ) -> int:
     try:
-        issues = [issue for issue in await github.open_issues(repository, since) if "pull_request" not in issue]
+        issues = [
+            issue for issue in await github.open_issues(repository, since) if "pull_request" not in issue
+        ]
     except GitHubError as refused:
         if refused.status in (403, 404):  # the App was taken off this repository
             return 0
@@ -61,7 +65,9 @@ async def _reconcile_one(
     found = 0
     for issue in issues:
         if issue["number"] not in known:
-            found += await store_delivery(connection, _delivery(repository, issue), _digest(repository, issue))
+            found += await store_delivery(
+                connection, _delivery(repository, issue), _digest(repository, issue)
+            )
     return found
 
 

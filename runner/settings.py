@@ -42,23 +42,36 @@ class Environment:
         try:
             return Path(path).read_text().strip()
         except OSError as broken:
-            self._problems.append(SettingsError(f"{name}_FILE {path}: {broken.strerror}", "name a readable file"))
+            self._problems.append(
+                SettingsError(f"{name}_FILE {path}: {broken.strerror}", "name a readable file")
+            )
             return ""
 
     def whole(self, name: str, default: int, least: int, most: int) -> int:
-        return self._parsed(name, str(default), int, lambda value: least <= value <= most, f"from {least} to {most}")
+        return self._parsed(
+            name, str(default), int, lambda value: least <= value <= most, f"from {least} to {most}"
+        )
 
     def seconds(self, name: str, default: float, least: float, most: float) -> float:
-        return self._parsed(name, str(default), float, lambda value: least <= value <= most, f"from {least} to {most}")
+        return self._parsed(
+            name, str(default), float, lambda value: least <= value <= most, f"from {least} to {most}"
+        )
 
     def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
-        return self._parsed(name, default, str, lambda value: value in choices, f"one of {', '.join(choices)}")
+        return self._parsed(
+            name, default, str, lambda value: value in choices, f"one of {', '.join(choices)}"
+        )
 
     def yes(self, name: str) -> bool:
         return self.choice(name, "no", ("yes", "no")) == "yes"
 
     def _parsed(
-        self, name: str, default: str, parse: Callable[[str], _Value], holds: Callable[[_Value], bool], rule: str
+        self,
+        name: str,
+        default: str,
+        parse: Callable[[str], _Value],
+        holds: Callable[[_Value], bool],
+        rule: str,
     ) -> _Value:
         raw = self.text(name, default)
         try:
@@ -161,7 +174,7 @@ class RunnerSettings:
             lease_seconds=environment.seconds("LEASE_SECONDS", 60, 1, 3600),
             drain_seconds=environment.seconds("DRAIN_SECONDS", 100, 0, 3600),
             poll_seconds=environment.seconds("POLL_SECONDS", 30, 0.05, 50),
-            work_folder=Path(environment.text("WORK_DIR", "/tmp/agents-cloud")),
+            work_folder=Path(environment.text("WORK_DIR", "/tmp/agents-cloud")),  # noqa: S108 - a pod's own
             github=GitHubSettings.read(environment),
             model=ModelSettings.read(environment, cast(Zone, environment.choice("ZONE", "US", ZONES))),
         )
@@ -217,11 +230,15 @@ class GatewaySettings:
         )
         environment.check()
         if len(settings.webhook_secret) < 16:
-            raise SettingsError("WEBHOOK_SECRET is shorter than 16 characters", "set the secret of the GitHub webhook")
+            raise SettingsError(
+                "WEBHOOK_SECRET is shorter than 16 characters", "set the secret of the GitHub webhook"
+            )
         return settings
 
 
-def _embedding(environment: Environment, variables: Mapping[str, str], zone: Zone) -> EmbeddingSettings | None:
+def _embedding(
+    environment: Environment, variables: Mapping[str, str], zone: Zone
+) -> EmbeddingSettings | None:
     if environment.text("EMBEDDING_MODEL", "minilm") == "none":
         return None
     try:

@@ -28,7 +28,10 @@ class _StrictLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise yaml.constructor.ConstructorError(
-                None, None, "an alias (*name) is not allowed", self.peek_event().start_mark  # type: ignore[no-untyped-call]
+                None,
+                None,
+                "an alias (*name) is not allowed",
+                self.peek_event().start_mark,  # type: ignore[no-untyped-call]
             )
         return super().compose_node(parent, index)
 
@@ -36,7 +39,9 @@ class _StrictLoader(yaml.SafeLoader):
         seen: set[str] = set()
         for key, _ in node.value:
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands twice", key.start_mark
+                )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -62,7 +67,9 @@ def read_mapping(text: str, error: type[InputError], file: Path, first_line: int
         mark = broken.problem_mark or broken.context_mark
         line = first_line + mark.line if mark else first_line
         problem = broken.problem or broken.context or "it does not parse"
-        raise error(f"malformed YAML: {problem}", "correct the YAML at this line", file=file, line=line) from broken
+        raise error(
+            f"malformed YAML: {problem}", "correct the YAML at this line", file=file, line=line
+        ) from broken
     except (yaml.YAMLError, ValueError) as broken:
         raise error(f"malformed YAML: {broken}", "correct the YAML", file=file, line=first_line) from broken
     except RecursionError:
@@ -71,5 +78,7 @@ def read_mapping(text: str, error: type[InputError], file: Path, first_line: int
         loader.dispose()
     if not isinstance(data, dict):
         kind = "empty" if data is None else f"a {type(data).__name__}"
-        raise error(f"the YAML is {kind}, not a mapping", "write `key: value` lines", file=file, line=first_line)
+        raise error(
+            f"the YAML is {kind}, not a mapping", "write `key: value` lines", file=file, line=first_line
+        )
     return data

@@ -10,4 +10,4 @@ from typing import Any
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
     json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
-    print()
+    sys.stdout.write("\n")

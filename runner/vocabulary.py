@@ -17,6 +17,7 @@ class Vocabulary:
 
     def __init__(self, file: Path = FIELDS_FILE) -> None:
         entries: dict[str, list[str]] = yaml.safe_load(file.read_text("utf-8"))
+        self.field_names = tuple(entries)
         fields_of: dict[str, list[str]] = {}
         for field, phrases in entries.items():
             for phrase in phrases:

@@ -36,7 +36,9 @@ def webhook(
             return _answer(413, f"over {MAX_PAYLOAD_BYTES} bytes")
         try:
             body = await request.content.read(MAX_PAYLOAD_BYTES + 1)
-            while len(body) <= MAX_PAYLOAD_BYTES and (more := await request.content.read(MAX_PAYLOAD_BYTES + 1)):
+            while len(body) <= MAX_PAYLOAD_BYTES and (
+                more := await request.content.read(MAX_PAYLOAD_BYTES + 1)
+            ):
                 body += more
         except (web.RequestPayloadError, ConnectionError):
             return _answer(400, "the body ended early")
@@ -87,12 +89,21 @@ def repository_of(payload: Mapping[str, Any]) -> str | None:
 
 def _mapping(body: bytes) -> dict[str, Any] | None:
     try:
-        # PostgreSQL's jsonb cannot hold NUL or lone surrogates.
-        payload = json.loads(body.replace(b"\\u0000", b""))
-        json.dumps(payload, ensure_ascii=False).encode()
+        payload = _storable(json.loads(body))
     except (ValueError, RecursionError):
         return None
     return payload if isinstance(payload, dict) else None
+
+
+def _storable(value: Any) -> Any:
+    """Without NUL and lone surrogates, which PostgreSQL's jsonb cannot hold."""
+    if isinstance(value, str):
+        return value.replace("\0", "").encode("utf-8", "ignore").decode()
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    if isinstance(value, dict):
+        return {_storable(key): _storable(item) for key, item in value.items()}
+    return value
 
 
 def _answer(status: int, text: str) -> web.Response:

@@ -163,7 +163,9 @@ class Worker:
                 extended = time.monotonic()
                 continue
             try:
-                still = await extend_leases(self.pool, self.agent.name, held, lease_seconds=self.lease_seconds)
+                still = await extend_leases(
+                    self.pool, self.agent.name, held, lease_seconds=self.lease_seconds
+                )
                 extended = time.monotonic()
             except AWAY:
                 if time.monotonic() - extended < self.lease_seconds:
@@ -206,7 +208,12 @@ class Worker:
         """Validate, recall, execute. None: the mission was given back, to be tried again later."""
         await self.on_step("claimed", mission)
         issue = Issue(
-            mission.repository, mission.issue_number, mission.title, mission.body, mission.labels, mission.author
+            mission.repository,
+            mission.issue_number,
+            mission.title,
+            mission.body,
+            mission.labels,
+            mission.author,
         )
         if reason := why_declined(issue, self.agent, mission):
             return Finish("declined", reason=reason, effects=[_comment(f"I decline this issue: {reason}.")])
@@ -259,7 +266,9 @@ class Worker:
         while True:
             try:
                 if not await finish_mission(self.pool, mission, finish):
-                    raise StaleFence(f"mission {mission.id} has passed to another runner; its end was not written")
+                    raise StaleFence(
+                        f"mission {mission.id} has passed to another runner; its end was not written"
+                    )
                 return
             except AWAY:
                 self.health.missing("database", "away while a mission ended")
@@ -324,13 +333,22 @@ def _noted(memory: Recalled) -> dict[str, object]:
 class _Metrics:
     def __init__(self, health: Health, agent: str) -> None:
         self.missions = Counter(
-            "agents_cloud_missions_total", "Missions ended, by state.", ["agent", "state"], registry=health.registry
+            "agents_cloud_missions_total",
+            "Missions ended, by state.",
+            ["agent", "state"],
+            registry=health.registry,
         )
         self.recalls = Counter(
-            "agents_cloud_recalls_total", "Recalls, by hit or miss.", ["agent", "result"], registry=health.registry
+            "agents_cloud_recalls_total",
+            "Recalls, by hit or miss.",
+            ["agent", "result"],
+            registry=health.registry,
         )
         self.seconds = Histogram(
-            "agents_cloud_mission_seconds", "Claim to remembered outcome.", ["agent"], registry=health.registry
+            "agents_cloud_mission_seconds",
+            "Claim to remembered outcome.",
+            ["agent"],
+            registry=health.registry,
         )
         self.active = Gauge("agents_cloud_missions_active", "Missions in work.", registry=health.registry)
         for state in ("done", "declined", "failed", "cancelled"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,17 +104,17 @@ class System:
         for _, task in tasks:
             await asyncio.wait_for(task, 20)
 
-    async def missions(self) -> list[Mapping[str, Any]]:
+    async def missions(self) -> list[Any]:
         return await self.gateway.fetch("SELECT * FROM missions ORDER BY accepted_at")
 
-    async def mission(self, number: int) -> Mapping[str, Any]:
+    async def mission(self, number: int) -> Any:
         row = await self.gateway.fetchrow(
             "SELECT * FROM missions WHERE issue_number = $1 ORDER BY accepted_at DESC LIMIT 1", number
         )
         assert row is not None, f"issue {number} has no mission"
         return row
 
-    async def until_state(self, number: int, *states: str) -> Mapping[str, Any]:
+    async def until_state(self, number: int, *states: str) -> Any:
         sql = "SELECT EXISTS (SELECT FROM missions WHERE issue_number = $1 AND state = ANY($2))"
         await self.until(sql, number, list(states))
         return await self.mission(number)
@@ -156,7 +156,9 @@ async def open_system(database: Database, server: EmbeddedRedis, folder: Path) -
         client = await stack.enter_async_context(redis.asyncio.from_url(server.url))
         await client.flushall()
         github = await stack.enter_async_context(
-            LocalGitHub(LocalGitHubSettings(data=folder / "github", repository=REPOSITORY, rate_limit=1_000_000))
+            LocalGitHub(
+                LocalGitHubSettings(data=folder / "github", repository=REPOSITORY, rate_limit=1_000_000)
+            )
         )
         pool = await stack.enter_async_context(database.pool("gateway", 2))
         system = System(database, server.url, definitions, folder / "work", github, pool)

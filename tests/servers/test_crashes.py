@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -34,7 +35,9 @@ def open_issues(system: System, count: int = MANY) -> list[int]:
 
 async def assert_each_issue_was_worked_once(system: System, numbers: list[int]) -> None:
     await system.until(
-        "SELECT count(DISTINCT issue_number) = $1 FROM missions WHERE state = 'done'", len(numbers), seconds=60
+        "SELECT count(DISTINCT issue_number) = $1 FROM missions WHERE state = 'done'",
+        len(numbers),
+        seconds=60,
     )
     await system.until_idle()
     doubled = "SELECT count(*) FROM (SELECT FROM agent_memories GROUP BY mission_id HAVING count(*) > 1) AS d"
@@ -48,7 +51,7 @@ async def assert_each_issue_was_worked_once(system: System, numbers: list[int]) 
 
 @asynccontextmanager
 async def process(*arguments: str, **variables: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    environment = {**os.environ, "PYTHONPATH": os.getcwd(), **variables}
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), **variables}
     started = await asyncio.create_subprocess_exec(sys.executable, *arguments, env=environment)
     try:
         yield started
@@ -73,7 +76,9 @@ async def test_a_runner_that_was_frozen_past_its_lease_does_no_harm_when_it_wake
     await system.start_gateway()
     variables = system.runner_variables("cloud-architect", LEASE_SECONDS="1", CONCURRENCY="1")
     async with process("-m", "runner", "agent", **variables) as runner:
-        await system.until("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE 'runner %')")
+        await system.until(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE 'runner %')"
+        )
         numbers = [system.github.open_issue(REPOSITORY, CLOUD, f"case {n}", author="alice") for n in range(8)]
         await system.until("SELECT EXISTS (SELECT FROM missions WHERE claimed_at IS NOT NULL)")
         runner.send_signal(signal.SIGSTOP)
@@ -148,7 +153,10 @@ async def test_postgresql_killed_in_the_middle_loses_and_doubles_nothing(redis_s
     await server.start()
     try:
         await make_template(server)
-        async with fresh_database(server) as database, open_system(database, redis_server, tmp_path) as system:
+        async with (
+            fresh_database(server) as database,
+            open_system(database, redis_server, tmp_path) as system,
+        ):
             await system.start_gateway(RECONCILE_SECONDS="1")
             system.start_runners()
             numbers = open_issues(system)

@@ -51,13 +51,19 @@ async def test_an_issue_for_nobody_is_abstained_on_and_told_how_to_go_on(running
 async def test_what_a_person_closed_as_completed_is_recalled_for_the_next_similar_issue(system: System):
     await system.start_gateway(EMBEDDING_MODEL="minilm")
     system.start_runners()
-    first = system.github.open_issue(REPOSITORY, CLOUD, "The cluster must leave the old network.", author="alice")
+    first = system.github.open_issue(
+        REPOSITORY, CLOUD, "The cluster must leave the old network.", author="alice"
+    )
     await system.until_state(first, "done")
     await system.until_idle()
-    system.github.comment(REPOSITORY, first, "Peered both VPCs, then moved node groups one by one.", "maintainer")
+    system.github.comment(
+        REPOSITORY, first, "Peered both VPCs, then moved node groups one by one.", "maintainer"
+    )
     system.github.close(REPOSITORY, first, "completed", "maintainer")
     await system.until("SELECT EXISTS (SELECT FROM agent_memory_embeddings WHERE recallable)")
-    second = system.github.open_issue(REPOSITORY, CLOUD, "The cluster must leave the old network.", author="bob")
+    second = system.github.open_issue(
+        REPOSITORY, CLOUD, "The cluster must leave the old network.", author="bob"
+    )
     mission = await system.until_state(second, "done")
     (recalled,) = json.loads(mission["recalled"])
     assert recalled["issue_number"] == first
@@ -142,7 +148,9 @@ async def test_an_issue_whose_webhook_was_lost_is_found_and_worked_once(system: 
     first = system.github.open_issue(REPOSITORY, DOCS, author="alice")  # before there is a gateway: lost
     await system.start_gateway(RECONCILE_SECONDS="1")
     system.start_runners()
-    second = system.github.open_issue(REPOSITORY, CLOUD, author="alice")  # tells the gateway of the repository
+    second = system.github.open_issue(
+        REPOSITORY, CLOUD, author="alice"
+    )  # tells the gateway of the repository
     await system.until_state(second, "done")
     await system.until_state(first, "done")
     await system.until_idle()
@@ -190,7 +198,13 @@ async def test_a_runner_that_is_told_to_stop_finishes_what_it_holds(system: Syst
 
 PAYLOAD = {
     "action": "opened",
-    "issue": {"number": 7, "title": CLOUD, "body": "", "labels": [], "user": {"login": "alice", "type": "User"}},
+    "issue": {
+        "number": 7,
+        "title": CLOUD,
+        "body": "",
+        "labels": [],
+        "user": {"login": "alice", "type": "User"},
+    },
     "repository": {"full_name": REPOSITORY},
     "sender": {"login": "alice", "type": "User"},
 }
@@ -229,7 +243,9 @@ async def post(system: System, body: bytes, **headers: str | None) -> int:
         (json.dumps(PAYLOAD).encode(), {"X_GitHub_Event": "push"}, 200),
     ],
 )
-async def test_a_webhook_that_is_not_in_order_is_refused_and_leaves_nothing(system: System, body, headers, status):
+async def test_a_webhook_that_is_not_in_order_is_refused_and_leaves_nothing(
+    system: System, body, headers, status
+):
     await system.start_gateway()
     assert await post(system, body, **headers) == status
     assert await system.gateway.fetchval("SELECT count(*) FROM inbox") == 0

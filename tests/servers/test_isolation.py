@@ -25,16 +25,22 @@ async def two_agents(database):
             await finish_mission(pool, good, Finish("done", solution=f"secret of {agent}"))
             await finish_mission(pool, bad, Finish("failed", solution=f"failure of {agent}"))
             memory = await judge_outcome(gateway, good.id, succeeded=True, by="person: closed")
-            await gateway.execute(
-                "SELECT store_embedding($1, $2, 'm', '1', '[1,0,0]')", agent, memory
-            )
+            await gateway.execute("SELECT store_embedding($1, $2, 'm', '1', '[1,0,0]')", agent, memory)
     return database
 
 
 def new_mission(number: int, agent: str | None, **more) -> NewMission:
-    fields = {"event": "opened", "title": f"issue {number}", "body": "", "labels": [], "author": "a", "zone": "US"}
-    state = "queued" if agent else "abstained"
-    return NewMission("o/r", number, state=state, agent=agent, score=9.0, **{**fields, **more})
+    fields = {
+        "event": "opened",
+        "title": f"issue {number}",
+        "body": "",
+        "labels": [],
+        "author": "a",
+        "zone": "US",
+    }
+    return NewMission(
+        "o/r", number, state="queued" if agent else "abstained", agent=agent, score=9.0, **{**fields, **more}
+    )
 
 
 async def test_an_agent_reads_its_own_success_and_nobody_elses(two_agents):
@@ -133,8 +139,12 @@ async def test_an_outcome_waits_for_proof_before_it_is_a_success(database):
     async with database.connect("gateway") as gateway, database.agent_pool(LEFT) as pool:
         await add_mission(gateway, new_mission(1, LEFT))
         (mission,) = await claim_missions(pool, LEFT, "r1", most=1)
-        await finish_mission(pool, mission, Finish("done", solution="s", effects=[Effect("comment", {"body": "b"})]))
+        await finish_mission(
+            pool, mission, Finish("done", solution="s", effects=[Effect("comment", {"body": "b"})])
+        )
         assert await pool.fetchval("SELECT count(*) FROM agent_memories") == 0
         assert await gateway.fetchval("SELECT state FROM agent_memories") == "pending"
-        await judge_outcome(gateway, mission.id, succeeded=True, by="person: closed", solution="what really helped")
+        await judge_outcome(
+            gateway, mission.id, succeeded=True, by="person: closed", solution="what really helped"
+        )
         assert await pool.fetchval("SELECT solution_approach FROM agent_memories") == "what really helped"

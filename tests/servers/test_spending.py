@@ -36,7 +36,7 @@ async def wallets(database):
         yield gateway, made
 
 
-async def total(gateway, scope: str) -> Decimal:
+async def total(gateway, scope: str) -> object:
     return await gateway.fetchval("SELECT max(usd) FROM spending_totals WHERE scope = $1", scope)
 
 
