@@ -9,7 +9,9 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.budget import Budget
+from infra.datastore import BackupCopy
 from infra.delivery import Delivery
+from infra.peering import End, Peering
 from infra.plan import Plan
 from infra.region import Region
 from infra.routing import new_zone
@@ -35,6 +37,10 @@ def build(settings: Settings, plan: Plan) -> dict[str, Any]:
         Region(scope, providers[scope.region.name], zone_id, definitions, geography, delivery.roles["deploy"])
         for scope in scopes
     ]
+    for region in regions:
+        _copy_backups(region)
+    if len(regions) == 2:
+        Peering(*(End(region, providers[region.scope.region.name]) for region in regions))
     outputs: dict[str, Any] = {region.scope.region.name: region.outputs for region in regions}
     if settings.account_budgets:
         Budget(home, regions[0].alarms.topic, in_home)
@@ -47,6 +53,14 @@ def build(settings: Settings, plan: Plan) -> dict[str, Any]:
         "bill": {"base": str(plan.bill.base), "worst": str(plan.bill.worst)},
         "gateOverride": settings.gate.override,
     }
+
+
+def _copy_backups(region: Region) -> None:
+    recovery = region.scope.region.database.backup_copy_region
+    if recovery is not None:
+        provider = region_provider(region.scope, recovery)
+        options = pulumi.ResourceOptions(parent=region, provider=provider)
+        BackupCopy(region.scope, region.datastore.instance, options)
 
 
 def region_provider(scope: Scope, region: str) -> aws.Provider:

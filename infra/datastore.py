@@ -136,6 +136,19 @@ class Datastore(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
 
+    def let_out(self, what: str, cidr: str) -> None:
+        """Let PostgreSQL itself open a connection to a peer's, which is how a subscription works."""
+        vpc.SecurityGroupEgressRule(
+            self._scope.resource(f"database-to-{what}"),
+            security_group_id=self.group.id,
+            description=f"PostgreSQL of {what}",
+            ip_protocol="tcp",
+            from_port=PORT,
+            to_port=PORT,
+            cidr_ipv4=cidr,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
 
 class BackupCopy(pulumi.ComponentResource):
     """Automated backups of a database, copied to another region of the same legal zone for recovery there."""

@@ -42,8 +42,8 @@ def gateway_environment(scope: Scope, datastore: Datastore, redis_url: pulumi.In
     }
 
 
-def migration_environment(scope: Scope, datastore: Datastore) -> Environment:
-    """What the migration in a cluster reads: it fetches the owner's password with its own role."""
+def owner_environment(scope: Scope, datastore: Datastore) -> Environment:
+    """What a job in a cluster reads that works as the owner: it fetches the password with its own role."""
     return {
         "DATABASE_URL": datastore.url(OWNER),
         "DATABASE_SECRET_ARN": datastore.secret_arn,

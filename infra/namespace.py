@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from infra import cache, datastore
+from infra.jobs import OWNER_JOB
 from infra.manifest import NAMESPACE, Manifest, manifest
 from infra.pods import PORT
 from infra.shapes import RegionPlan
@@ -56,7 +57,7 @@ def _network_policies(region: RegionPlan) -> list[Manifest]:
             "default", {}, ingress=[], egress=[_dns(), {"to": _blocks([POD_IDENTITY]), "ports": _tcp(80)}]
         ),
         _policy("runner", RUNNER, egress=[stores, internet, gateway]),
-        _policy("migrate", {"app.kubernetes.io/name": "migrate"}, egress=[stores, internet]),
+        _policy("database", OWNER_JOB, egress=[stores, internet]),
         _policy(
             "gateway",
             GATEWAY,

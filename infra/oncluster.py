@@ -16,15 +16,14 @@ from infra.cache import GATEWAY, RUNNERS, Cache
 from infra.cluster import Cluster
 from infra.controllers import Controllers
 from infra.credentials import Credentials
-from infra.environment import gateway_environment, migration_environment, runner_environment
+from infra.environment import Environment, gateway_environment, owner_environment, runner_environment
 from infra.images import version
+from infra.jobs import MIGRATE, database_job
 from infra.kinds import register
 from infra.manifest import NAMESPACE, Manifest, manifest
-from infra.migration import NAME as MIGRATION
-from infra.migration import migration
 from infra.namespace import namespace_objects
 from infra.nodegroups import NodeGroups
-from infra.pods import SECRET_VARIABLES
+from infra.pods import SECRET_VARIABLES, variables
 from infra.routing import load_balancer_zone
 from infra.shapes import AgentPlan, SystemPod
 from infra.workload import definition, workload
@@ -70,29 +69,47 @@ class OnCluster(pulumi.ComponentResource):
         )
         base += self._add([definition(agent) for agent in definitions.values()], after=base[:1])
         base += self._add(_secrets(credentials), after=base[:1])
-        migrated = self._migrate(base)
-        address = self._gateway(migrated, controllers)
+        self._owner = self._role(
+            "owner",
+            [
+                allow(["secretsmanager:GetSecretValue"], region.datastore.secret_arn),
+                allow(["kms:Decrypt"], region.key.arn),
+            ],
+        )
+        self.migrated = self._migrate(base)
+        address = self._gateway(self.migrated, controllers)
         region.webhook.lead_to(
             address, load_balancer_zone(scope.region.name), checked=scope.settings.phase == 4
         )
-        self._agents(migrated)
+        self._agents(self.migrated)
         self.register_outputs({})
 
+    def owner_environment(self) -> Environment:
+        """What a job reads that works on the region's database as its owner."""
+        return owner_environment(self._scope, self._region.datastore)
+
+    def run_as_owner(
+        self,
+        name: str,
+        objects: Sequence[Manifest],
+        after: Sequence[pulumi.Resource],
+        parent: pulumi.Resource,
+    ) -> list[pulumi.Resource]:
+        """Run a job whose service account `name` may fetch the owner's password."""
+        association = self._associate(name, self._owner)
+        options = self.cluster.in_cluster(parent, [*after, association])
+        return [register(self._scope.region.name, made, options) for made in objects]
+
+    def system(self, name: str) -> SystemPod:
+        """The plan's system pod of that name."""
+        return next(pod for pod in self._scope.region.system if pod.name == name)
+
     def _migrate(self, after: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
-        region = self._region
-        secret, key = region.datastore.secret_arn, region.key.arn
-        identity = self._role(
-            MIGRATION,
-            [allow(["secretsmanager:GetSecretValue"], secret), allow(["kms:Decrypt"], key)],
-        )
-        wanted = version(self._scope.settings, MIGRATION)
-        objects = migration(
-            self._system(MIGRATION),
-            wanted,
-            region.registry.image(MIGRATION, wanted),
-            migration_environment(self._scope, region.datastore),
-        )
-        return self._add(objects, after=[*after, self._associate(MIGRATION, identity)])
+        wanted = version(self._scope.settings, MIGRATE)
+        image = self._region.registry.image(MIGRATE, wanted)
+        env = variables(self.owner_environment())
+        objects = database_job(MIGRATE, self.system(MIGRATE), wanted, image, env)
+        return self.run_as_owner(MIGRATE, objects, after, self)
 
     def _gateway(self, after: Sequence[pulumi.Resource], controllers: Controllers) -> pulumi.Output[str]:
         """The load balancer's name."""
@@ -106,7 +123,7 @@ class OnCluster(pulumi.ComponentResource):
         )
         environment = gateway_environment(self._scope, region.datastore, self._cache.url(GATEWAY))
         objects = gateway_objects.gateway(
-            self._system(name),
+            self.system(name),
             region.registry.image(name, version(self._scope.settings, name)),
             environment,
             self._definitions.values(),
@@ -169,7 +186,7 @@ class OnCluster(pulumi.ComponentResource):
             kms_key_id=self._region.key.arn,
             opts=pulumi.ResourceOptions(parent=self),
         )
-        pod = self._system(log_objects.NAME)
+        pod = self.system(log_objects.NAME)
         identity = self._role(
             log_objects.NAME,
             [
@@ -224,6 +241,7 @@ def _secrets(credentials: Credentials) -> list[Manifest]:
         "GITHUB_APP_ID": credentials.github_app_id,
         "GITHUB_APP_PRIVATE_KEY": credentials.github_app_key,
         "WEBHOOK_SECRET": credentials.webhook_secret,
+        "REPLICATION_PASSWORD": credentials.replication_password,
     }
     data: dict[str, dict[str, pulumi.Output[str]]] = {}
     for variable, value in values.items():

@@ -18,6 +18,7 @@ SECRET_VARIABLES: Mapping[str, tuple[str, str]] = {
     "GITHUB_APP_ID": ("github-app", "id"),
     "GITHUB_APP_PRIVATE_KEY": ("github-app", "private_key"),
     "WEBHOOK_SECRET": ("webhook", "secret"),
+    "REPLICATION_PASSWORD": ("replication", "password"),
 }
 """Environment variable → (Secret, key)."""
 

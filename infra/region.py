@@ -58,13 +58,12 @@ class Region(pulumi.ComponentResource):
             "database": self.datastore.instance.endpoint,
             "alarms": self.alarms.topic.arn,
         }
+        self.on_cluster: OnCluster | None = None
         if scope.region.host is not None:
             on_host = OnHost(self, credentials, definitions, geography)
             self.outputs |= {"host": on_host.host.instance.id}
         else:
-            on_cluster = OnCluster(self, credentials, definitions, geography, deploy_role)
-            self.outputs |= {
-                "cluster": on_cluster.cluster.eks.name,
-                "endpoint": on_cluster.cluster.eks.endpoint,
-            }
+            self.on_cluster = OnCluster(self, credentials, definitions, geography, deploy_role)
+            cluster = self.on_cluster.cluster.eks
+            self.outputs |= {"cluster": cluster.name, "clusterEndpoint": cluster.endpoint}
         self.register_outputs({})
