@@ -12,7 +12,7 @@ _AIM = 0.12  # of the past works: room for what the next works have that the pas
 _STEP = 0.25  # points beyond the narrowest win, or two twins would hand a work to and fro
 _ROUNDS = 300
 
-Ranking = Sequence[tuple[int, float]]
+Standing = Sequence[tuple[int, float]]
 """(agent, points), most points first; the first few are enough."""
 
 
@@ -21,10 +21,10 @@ def cap_for(agents: int) -> float:
     return max(CAP, min(1.0, 2.0 / max(agents, 1)))
 
 
-def margins(windows: Sequence[Sequence[Ranking]], agents: int, minimum: float) -> list[float]:
+def margins(windows: Sequence[Sequence[Standing]], agents: int, minimum: float) -> list[float]:
     """The points per agent to take off, so that no agent wins more than its share in any of `windows`.
 
-    A window is a list of past works as rankings. A work is won by the most points, if these reach `minimum`.
+    A window is a list of past works as standings. A work is won by the most points, if these reach `minimum`.
     The busiest agent gives up its narrowest wins until it is not over its share; so on until nobody is.
     """
     aim = cap_for(agents) * _AIM / CAP
@@ -39,12 +39,12 @@ def margins(windows: Sequence[Sequence[Ranking]], agents: int, minimum: float) -
 
 
 def _over(
-    window: Sequence[Ranking], margin: Sequence[float], aim: float, minimum: float
+    window: Sequence[Standing], margin: Sequence[float], aim: float, minimum: float
 ) -> tuple[float, int, float] | None:
     """(share over the aim, busiest agent, the margin that brings it down), or None where nobody is over."""
     leads: dict[int, list[float]] = {}
-    for ranking in window:
-        points = {agent: value - margin[agent] for agent, value in ranking}
+    for standing in window:
+        points = {agent: value - margin[agent] for agent, value in standing}
         if not points:
             continue
         winner = max(points, key=points.__getitem__)
