@@ -76,7 +76,8 @@ async def embed(works: Sequence[Work], wanted: Sequence[int]) -> Array:
     finally:
         await embedder.close()
     vectors = np.zeros((len(works), embedder.dimension))
-    vectors[list(wanted)] = found
+    for index, vector in zip(wanted, found, strict=True):
+        vectors[index] = vector
     return vectors
 
 
