@@ -33,9 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         stack, config = _configuration(options)
+        before = document_at(ROOT, options.diff, _inherited(options)) if options.diff is not None else None
         outlook = look(ROOT, config, stack)
-        if options.diff is not None:
-            before = document_at(ROOT, options.diff, _inherited(options))
+        if before is not None:
             sys.stdout.write(difference(before, to_document(outlook), options.diff))
         elif options.json:
             json.dump(to_document(outlook), sys.stdout, indent=1)

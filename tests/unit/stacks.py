@@ -9,6 +9,7 @@ from pathlib import Path
 
 from infra.config import read_stack
 from infra.fleet import Fleet, load_fleet
+from infra.outlook import Outlook, look
 from infra.plan import Plan, make_plan
 from infra.prices import Prices, load_prices
 from infra.settings import Settings
@@ -54,6 +55,12 @@ def own_prices() -> Prices:
 def plan_of(stack: str = "phase3", /, **changes: object) -> Plan:
     """The plan of the project's own agents under a preset with some keys changed."""
     return make_plan(own_agents(), own_geography(), own_fleet(), settings(stack, **changes), own_prices())
+
+
+@cache
+def outlook_of(stack: str) -> Outlook:
+    """A preset's outlook; its resources take seconds."""
+    return look(ROOT, preset(stack), stack)
 
 
 def agent(name: str) -> Agent:
