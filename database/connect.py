@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import asyncpg
 
+from database.aws import database_password
 from errors import Unavailable
 
 Connection: TypeAlias = (
@@ -38,6 +39,7 @@ async def open_pool(url: str, *, most: int, application: str) -> AsyncIterator[P
     """A pool of at most `most` connections that holds none while idle; it does not connect yet."""
     pool = asyncpg.create_pool(
         url,
+        password=database_password(url),
         min_size=0,
         max_size=most,
         max_inactive_connection_lifetime=IDLE_SECONDS,
@@ -59,7 +61,9 @@ async def open_pool(url: str, *, most: int, application: str) -> AsyncIterator[P
 async def open_connection(url: str) -> AsyncIterator[Connection]:
     """One connection, for a command. Raises Unavailable where the server does not answer."""
     try:
-        connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS)
+        connection = await asyncpg.connect(
+            url, password=database_password(url), timeout=CONNECT_SECONDS
+        )
     except AWAY as away:
         raise Unavailable(
             f"PostgreSQL does not answer ({away}); check DATABASE_URL and that it runs"
