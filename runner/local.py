@@ -17,14 +17,13 @@ from signal import SIGTERM
 
 import asyncpg
 
-from database.connect import AWAY, Pool, open_connection, open_pool
-from database.migrate import migrate
-from database.registry import Registration, register_agents, set_passwords
+from database.connect import AWAY, Pool, open_pool
 from errors import SettingsError, Unavailable
 from runner.agents import Agent, load_agents
 from runner.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from runner.fleet_processes import FleetProcesses
 from runner.geography import Geography, load_geography, local_geography
+from runner.local_database import prepare_database, registration_of
 from runner.local_progress import Progress
 from runner.local_report import report_of
 from runner.local_state import LocalState, load_secrets, locked_data_folder
@@ -101,7 +100,7 @@ async def ecosystem(
         stack.push_async_callback(postgres.stop)
         stack.push_async_callback(redis.stop)
         await asyncio.gather(postgres.start(), redis.start())
-        roles = await _prepare_database(postgres, agents, secrets)
+        roles = await prepare_database(postgres, agents, secrets)
 
         progress.step("local GitHub")
         port = options.port or free_port()
@@ -158,7 +157,7 @@ async def ecosystem(
                     "PORT": "0",
                 }
                 for agent in agents
-                for role in [_registration(agent).role]
+                for role in [registration_of(agent).role]
             },
             logs,
         )
@@ -174,34 +173,6 @@ async def ecosystem(
             github.simulate_maintainer(load_reactions(options.maintainer))
         yield Ecosystem(agents, postgres, redis, github, fleet, gateway, gateway_url, page)
         progress.step("stopping")
-
-
-def _registration(agent: Agent) -> Registration:
-    return Registration(agent.name, agent.resource_name, agent.specialization, agent.digest)
-
-
-async def _prepare_database(
-    postgres: EmbeddedPostgres, agents: tuple[Agent, ...], secrets: dict[str, str]
-) -> Mapping[str, str]:
-    """Roles, database, schema and agents as a deployment has them; the password of each login role."""
-    async with open_connection(postgres.superuser_url) as superuser:
-        if not await superuser.fetchval(
-            "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'agents_owner')"
-        ):
-            await superuser.execute("CREATE ROLE agents_owner LOGIN CREATEROLE")
-        await set_passwords(superuser, {"agents_owner": secrets["agents_owner"]})
-        if not await superuser.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = 'agents')"):
-            await superuser.execute("CREATE DATABASE agents OWNER agents_owner")
-    async with open_connection(postgres.url("postgres", secrets["postgres"], "agents")) as superuser:
-        await superuser.execute("CREATE EXTENSION IF NOT EXISTS vector")
-    async with open_connection(postgres.url("agents_owner", secrets["agents_owner"], "agents")) as owner:
-        await migrate(owner)
-        registrations = [_registration(agent) for agent in agents]
-        await register_agents(owner, registrations)
-        roles = ["gateway", *(registration.role for registration in registrations)]
-        passwords = {role: secrets[f"role {role}"] for role in roles}
-        await set_passwords(owner, passwords)
-    return passwords
 
 
 async def _start_gateway(variables: Mapping[str, str], log_file: Path) -> Process:
