@@ -20,6 +20,7 @@ from database.inbox import Delivery, mark_processed, take_deliveries
 from database.memory import past_works, store_embedding, unembedded, vector_text
 from database.missions import MAX_ATTEMPTS
 from database.outbox import repeat_wakes
+from database.spending import set_cap
 from errors import AgentsCloudError, RateLimited, Unavailable
 from runner.agents import load_agents
 from runner.geography import load_geography, local_geography
@@ -71,6 +72,18 @@ class Gateway:
         self._deliveries = Counter(
             "agents_cloud_deliveries_total", "Deliveries worked.", ["event"], registry=self.health.registry
         )
+
+    async def set_caps(self) -> None:
+        """Let the settings' caps on spending hold, once the database is there."""
+        while self.settings.caps:
+            try:
+                async with self.pool.acquire() as connection:
+                    for scope, usd in self.settings.caps.items():
+                        await set_cap(connection, scope, usd)
+                return
+            except AWAY as away:
+                self.health.missing("database", f"caps: {type(away).__name__}")
+                await asyncio.sleep(_AWAY_SECONDS)
 
     async def run(self) -> None:
         """Run every loop until cancelled."""
@@ -264,6 +277,7 @@ async def run_gateway(
         if settings.embedding is not None:
             gateway.embedder = await open_embedder(settings.embedding)
             stack.push_async_callback(gateway.embedder.close)
+        await gateway.set_caps()
         health.found("start")
         loops = asyncio.create_task(gateway.run())
         stopping = asyncio.create_task(stop.wait())

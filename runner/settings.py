@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Literal, TypeVar, cast, get_args
 
@@ -57,6 +58,15 @@ class Environment:
             name, str(default), float, lambda value: least <= value <= most, f"from {least} to {most}"
         )
 
+    def dollars(self, names: Mapping[str, str]) -> dict[str, Decimal]:
+        """The variables that are set, under the keys of `names`."""
+        least, most = Decimal(0), Decimal(1_000_000)
+        return {
+            key: self._parsed(name, "0", Decimal, lambda usd: least <= usd <= most, f"dollars, {least} to {most}")
+            for key, name in names.items()
+            if self._variables.get(name, "").strip()
+        }
+
     def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
         return self._parsed(
             name, default, str, lambda value: value in choices, f"one of {', '.join(choices)}"
@@ -78,7 +88,7 @@ class Environment:
             value = parse(raw)
             if holds(value):
                 return value
-        except ValueError:
+        except (ValueError, InvalidOperation):
             pass
         self._problems.append(SettingsError(f"{name}={raw[:80]!r} is not {rule}", f"set {name} to {rule}"))
         return parse(default)
@@ -199,6 +209,8 @@ class GatewaySettings:
     embedding: EmbeddingSettings | None
     """None: issues are compared by their words alone."""
     control_percent: int
+    caps: Mapping[str, Decimal]
+    """Dollars by scope (mission, day, month) that replace the caps in the database; empty leaves them."""
     reconcile_seconds: float
     page_hosts: frozenset[str]
     """Names under which people reach the page, besides this machine's own."""
@@ -224,6 +236,7 @@ class GatewaySettings:
             executor=cast(ExecutorName, environment.choice("EXECUTOR", "recall", get_args(ExecutorName))),
             embedding=_embedding(environment, variables, zone),
             control_percent=environment.whole("CONTROL_PERCENT", 10, 0, 100),
+            caps=environment.dollars({"mission": "MISSION_CAP_USD", "day": "DAY_CAP_USD", "month": "MONTH_CAP_USD"}),
             reconcile_seconds=environment.seconds("RECONCILE_SECONDS", 300, 1, 86400),
             page_hosts=frozenset(environment.text("PAGE_HOSTS", "").replace(",", " ").lower().split()),
             github=GitHubSettings.read(environment),
