@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -58,7 +59,14 @@ def record(settings: Settings, plan: Plan) -> list[Resource]:
     """Every resource that `pulumi up` would register, in no particular order, with its inputs. Secrets are absent."""
     recorder = _Recorder(settings.account_id)
     monitor = MockMonitor(recorder)
-    set_mocks(recorder, project=settings.project, stack=settings.stack, preview=False, monitor=monitor)
+    set_mocks(
+        recorder,
+        project=settings.project,
+        stack=settings.stack,
+        preview=False,
+        logger=_silent(),
+        monitor=monitor,
+    )
 
     # Pulumi's own way to wait for every registration; it carries no types.
     pulumi.runtime.test(lambda: build(settings, plan) and None)()  # type: ignore[no-untyped-call]
@@ -67,6 +75,14 @@ def record(settings: Settings, plan: Plan) -> list[Resource]:
         replace(resource, component=components.get((resource.type, resource.name), ""))
         for resource in recorder.resources
     ]
+
+
+def _silent() -> logging.Logger:
+    """Takes the components' warnings: which secret nobody has set yet is news at `up` only."""
+    logger = logging.getLogger(__name__)
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    return logger
 
 
 def _component(urn: str) -> tuple[tuple[str, str], str]:
