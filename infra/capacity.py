@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from errors import PlanError
+from infra.connections import connections_needed, database_connections
 from infra.fleet import Fleet
 from infra.nodes import SUBNET_RESERVED, NodeShape, Packing, addresses_of, node_shape, nodes_for, pack
 from infra.settings import RegionSettings, Settings
@@ -20,21 +21,8 @@ from infra.shapes import (
     SystemPod,
 )
 
-GATEWAY_CONNECTIONS = 10  # of each gateway replica to PostgreSQL
 MOST_BATCHES = 10  # rather a node more for a while than a rollout in more batches
 REDIS_MIB = 256  # on the phase-2 host
-RUNNER_CONNECTIONS = 2  # of a runner that works; an idle one holds none
-# GiB of the database classes that the price list knows. RDS: max_connections = LEAST(memory / 9531392, 5000),
-# without what RDS keeps for itself, a quarter on small classes (338 seen on db.t4g.medium).
-DATABASE_GIB = {
-    "db.t4g.micro": 1,
-    "db.t4g.small": 2,
-    "db.t4g.medium": 4,
-    "db.t4g.large": 8,
-    "db.m7g.large": 8,
-    "db.m7g.xlarge": 16,
-    "db.m7g.2xlarge": 32,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +78,7 @@ def fill_host(agents: Sequence[AgentPlan], fleet: Fleet, settings: Settings) -> 
     free = shape.allocatable.memory_mib + shape.kube_reserved.memory_mib
     containers = sum(agent.runs_on == "cloud" for agent in agents)
     gateway = sum(pod.requests.memory_mib for pod in fleet.system if pod.name == "gateway")
-    connections = GATEWAY_CONNECTIONS + RUNNER_CONNECTIONS * containers
+    connections = connections_needed(1, containers)
     loads = (
         Load("memory", REDIS_MIB + gateway + fleet.measured.memory_mib * containers, free, "MiB"),
         Load(
@@ -104,13 +92,6 @@ def fill_host(agents: Sequence[AgentPlan], fleet: Fleet, settings: Settings) -> 
         settings.host.instance_type, loads, "choose a larger hostType or databaseClass, or go to phase 3"
     )
     return RegionCapacity(loads, containers, containers, 1, 1, containers, ())
-
-
-def database_connections(instance_class: str) -> int:
-    """PostgreSQL connections of an RDS class. Raises PlanError for a class that is not in DATABASE_GIB."""
-    if instance_class not in DATABASE_GIB:
-        raise PlanError(f"the memory of {instance_class} is unknown", f"use one of {', '.join(DATABASE_GIB)}")
-    return min(DATABASE_GIB[instance_class] * 1024**3 * 3 // 4 // 9531392, 5000)
 
 
 def _refuse_unfit(where: str, loads: Sequence[Load], fix: str) -> None:
@@ -207,7 +188,7 @@ def _capacity(
     addresses = sum(group.most * addresses_of(group.slots) for group in groups)
     private = sum(block.cidr.num_addresses - SUBNET_RESERVED for block in blocks if block.kind == "private")
     gateways = sum(pod.replicas for pod in fleet.system if pod.name == "gateway")
-    connections = GATEWAY_CONNECTIONS * gateways + RUNNER_CONNECTIONS * at_most
+    connections = connections_needed(gateways, at_most)
     pool = database_connections(settings.database.instance_class)
     used = sum((pod for group in groups for pod in group.pods), Resources(0, 0))
     free_cpu = sum(group.free.cpu_millicores * nodes for group, nodes in zip(groups, at_rest, strict=True))

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from infra.bill import make_bill
-from infra.capacity import database_connections, fill, fill_host
+from infra.capacity import fill, fill_host
+from infra.connections import database_connections
 from infra.fleet import Fleet
 from infra.placement import place_agents, subnets
 from infra.prices import Prices
