@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_HALF_UP, Decimal
 
 from infra.prices import EVERYWHERE, HOURS, Price, Prices
@@ -35,12 +35,9 @@ class Ledger:
         priced_in: str | None = None,
     ) -> None:
         """A line of `quantity` at rest and `most` (default: the same) at worst, at one price."""
-        self.used.add((item, priced_in or self.region))
-        price = self.prices.price(item, priced_in or self.region)
-        rest = Decimal(quantity)
-        worst = rest if most is None else Decimal(most)
-        self.lines.append(
-            self._line(item, kind, rest, price, cents(rest * price.usd), cents(worst * price.usd))
+        price = self._price(item, priced_in)
+        self._append(
+            item, kind, Decimal(quantity), Decimal(quantity if most is None else most), price, price.usd
         )
 
     def add_spot(self, group: NodeGroupPlan) -> None:
@@ -48,25 +45,37 @@ class Ledger:
         spot = [self._price(f"ec2-spot/{name}") for name in group.instance_types]
         demand = [self._price(f"ec2/{name}") for name in group.instance_types]
         mean = (sum((price.usd for price in spot), Decimal(0)) / len(spot)).quantize(Decimal("0.0001"))
-        hours = Decimal(group.nodes_at_rest * HOURS)
-        dearest = max(price.usd for price in (*demand, *spot))
-        price = Price("", "hour", mean, spot[0].source, spot[0].date, all(price.seen for price in spot))
-        item = f"ec2-spot/{'+'.join(group.instance_types)} ({group.name})"
-        self.lines.append(
-            self._line(
-                item, "compute", hours, price, cents(hours * mean), cents(group.max_size * HOURS * dearest)
-            )
+        item = f"ec2-spot/{'+'.join(group.instance_types)}"
+        self._append(
+            item,
+            "compute",
+            Decimal(group.nodes_at_rest * HOURS),
+            Decimal(group.max_size * HOURS),
+            replace(spot[0], usd=mean, seen=all(price.seen for price in spot)),
+            max(price.usd for price in (*demand, *spot)),
         )
 
-    def _price(self, item: str) -> Price:
-        self.used.add((item, self.region))
-        return self.prices.price(item, self.region)
+    def _price(self, item: str, region: str | None = None) -> Price:
+        self.used.add((item, region or self.region))
+        return self.prices.price(item, region or self.region)
 
-    def _line(
-        self, item: str, kind: Kind, quantity: Decimal, price: Price, monthly: Decimal, worst: Decimal
-    ) -> BillLine:
-        return BillLine(
-            item, kind, self.region, quantity, price.unit, price.usd, monthly, worst, price.source, price.seen
+    def _append(
+        self, item: str, kind: Kind, quantity: Decimal, most: Decimal, price: Price, worst_price: Decimal
+    ) -> None:
+        self.lines.append(
+            BillLine(
+                item=item,
+                kind=kind,
+                region=self.region,
+                quantity=quantity,
+                most=most,
+                unit=price.unit,
+                unit_price=price.usd,
+                monthly=cents(quantity * price.usd),
+                worst=cents(most * worst_price),
+                source=price.source,
+                seen=price.seen,
+            )
         )
 
 

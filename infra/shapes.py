@@ -193,6 +193,8 @@ class BillLine:
     kind: Kind
     region: str
     quantity: Decimal
+    most: Decimal
+    """The quantity that `worst` counts."""
     unit: str
     unit_price: Decimal
     monthly: Decimal

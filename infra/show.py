@@ -108,7 +108,7 @@ def _lines(outlook: Outlook) -> Table:
     table = Table(title="Bill, USD a month", title_justify="left", box=None, padding=(0, 2, 0, 0))
     table.add_column("region")
     table.add_column("item")
-    for name in ("quantity", "unit price", "at rest", "worst"):
+    for name in ("quantity", "at most", "unit price", "at rest", "worst"):
         table.add_column(name, justify="right")
     table.add_column("price")
     for line in outlook.plan.bill.lines:
@@ -116,6 +116,7 @@ def _lines(outlook: Outlook) -> Table:
             line.region,
             line.item,
             f"{line.quantity:,f} {line.unit}",
+            f"{line.most:,f}" if line.most != line.quantity else "",
             f"{line.unit_price:f}",
             f"{line.monthly:,.2f}",
             f"{line.worst:,.2f}",
