@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from database.connect import open_connection
+from database.data_commands import add_data_commands
 from database.migrate import migrate
 from errors import AgentsCloudError, SettingsError
 
@@ -20,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     step = commands.add_parser("migrate", help="bring the schema to the newest migration, as its owner")
     step.add_argument("--to", type=int, help="another migration, by number; 0 for none (its data is dropped)")
     step.set_defaults(run=_migrate)
+    add_data_commands(commands)
     options = parser.parse_args(arguments)
     try:
         code: int = options.run(options)

@@ -23,7 +23,7 @@ from runner.agents import Agent, load_agents
 from runner.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from runner.fleet_processes import FleetProcesses
 from runner.geography import Geography, load_geography, local_geography
-from runner.local_database import prepare_database, registration_of
+from runner.local_database import DATABASE, prepare_database, registration_of
 from runner.local_progress import Progress
 from runner.local_report import report_of
 from runner.local_state import LocalState, load_secrets, locked_data_folder
@@ -167,7 +167,8 @@ async def ecosystem(
         keeper = asyncio.create_task(fleet.keep_alive())
         stack.push_async_callback(_cancel, keeper)
         page = f"http://{HOST}:{port}"
-        LocalState(os.getpid(), gateway_url, page).write(data)
+        owner_url = postgres.url("agents_owner", secrets["agents_owner"], DATABASE)
+        LocalState(os.getpid(), gateway_url, owner_url, redis.url, page).write(data)
         await _wait_for_page(gateway, page, logs / "gateway.log")
         if options.maintainer:
             github.simulate_maintainer(load_reactions(options.maintainer))

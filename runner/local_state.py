@@ -24,6 +24,8 @@ class LocalState:
 
     process: int
     gateway_database_url: str
+    owner_database_url: str
+    redis_url: str
     page: str
 
     @classmethod

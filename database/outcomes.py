@@ -1,0 +1,91 @@
+"""Outcomes of past work in bulk: binary COPY into a staging table, then one insert under the policies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from database.connect import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class PastOutcome:
+    """One finished and judged piece of work, as it goes into `agent_memories`."""
+
+    agent_name: str
+    id: UUID
+    mission_id: UUID
+    repository: str
+    """owner/name"""
+    issue_number: int
+    issue_title: str
+    issue_body: str
+    issue_labels: Sequence[str]
+    issue_author: str
+    solution_approach: str
+    files: Sequence[str]
+    state: Literal["succeeded", "failed"]
+    proven_by: str
+    proven_at: datetime
+    reverted_at: datetime | None
+    resolution_time_minutes: float | None
+    pr_number: int | None
+    pr_merged: bool | None
+
+
+_STAGE = """
+CREATE TEMPORARY TABLE staged_outcomes (
+    agent_name text, id uuid, mission_id uuid, repository text, issue_number integer, issue_title text,
+    issue_body text, issue_labels text[], issue_author text, solution_approach text, files text[], state text,
+    proven_by text, proven_at timestamptz, reverted_at timestamptz, resolution_time_minutes double precision,
+    pr_number integer, pr_merged boolean
+) ON COMMIT DROP
+"""
+_ANALYZE = "ANALYZE staged_outcomes"
+# One load at a time: two of the same file would count twice what neither sees of the other.
+_LOCK = "SELECT pg_advisory_xact_lock(hashtext('past outcomes'))"
+_ADD = """
+WITH new AS (
+    INSERT INTO agent_memories (
+        agent_name, id, mission_id, agent_specialization, repository, issue_number, issue_title, issue_body,
+        issue_labels, issue_author, solution_approach, files, state, proven_by, proven_at, reverted_at,
+        resolution_time_minutes, pr_number, pr_merged, created_at)
+    SELECT s.agent_name, s.id, s.mission_id, a.specialization, s.repository, s.issue_number, s.issue_title,
+           s.issue_body, s.issue_labels, s.issue_author, s.solution_approach, s.files, s.state, s.proven_by,
+           s.proven_at, s.reverted_at, s.resolution_time_minutes, s.pr_number, s.pr_merged, s.proven_at
+    FROM staged_outcomes s JOIN agents a USING (agent_name)
+    ON CONFLICT DO NOTHING
+    RETURNING agent_name, state, resolution_time_minutes),
+counted AS (
+    SELECT agent_name, count(*) AS all, count(*) FILTER (WHERE state = 'succeeded') AS succeeded,
+           coalesce(sum(resolution_time_minutes), 0) AS minutes, count(resolution_time_minutes) AS timed
+    FROM new GROUP BY agent_name)
+UPDATE agent_performance p SET
+    total_missions = p.total_missions + c.all,
+    successful_missions = p.successful_missions + c.succeeded,
+    failed_missions = p.failed_missions + c.all - c.succeeded,
+    avg_resolution_time_minutes = CASE WHEN c.timed = 0 THEN p.avg_resolution_time_minutes
+        ELSE (coalesce(p.avg_resolution_time_minutes, 0) * p.total_missions + c.minutes)
+             / (p.total_missions + c.timed) END,
+    last_updated = now()
+FROM counted c WHERE p.agent_name = c.agent_name
+RETURNING c.all AS added
+"""
+
+
+async def add_outcomes(connection: Connection, outcomes: Sequence[PastOutcome]) -> int:
+    """Store outcomes and count them in the statistics, in one transaction, as the schema's owner; how many were new.
+
+    An outcome whose agent and mission stand there already is left as it is.
+    """
+    async with connection.transaction():
+        await connection.execute(_LOCK)
+        await connection.execute(_STAGE)
+        await connection.copy_records_to_table(
+            "staged_outcomes", records=[astuple(outcome) for outcome in outcomes]
+        )
+        await connection.execute(_ANALYZE)
+        return sum(row["added"] for row in await connection.fetch(_ADD))

@@ -1,0 +1,127 @@
+"""The vectors of memories: which space is current, which memories lack one in it, and storing many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from database.connect import Connection, Pool
+from database.embeddings.protocol import Embedder
+from errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Only vectors of one space can be compared with each other."""
+
+    model: str
+    dimension: int
+    version: str
+
+    @classmethod
+    def of(cls, embedder: Embedder) -> Space:
+        return cls(embedder.model, embedder.dimension, embedder.version)
+
+    @property
+    def setting(self) -> str:
+        """As EMBEDDING_MODEL and `reembed --to` write it."""
+        return self.model if self.model == "minilm" else f"openai:{self.model}:{self.dimension}"
+
+    def __str__(self) -> str:
+        return f"{self.model} (dimension {self.dimension}, version {self.version})"
+
+
+_CURRENT = "SELECT model, dimension, version FROM embedding_model"
+_ADOPT = "INSERT INTO embedding_model (model, dimension, version) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
+
+
+async def current_space(connection: Connection | Pool) -> Space | None:
+    """The space of new missions and memories; None before anything was embedded."""
+    row = await connection.fetchrow(_CURRENT)
+    return None if row is None else Space(*row)
+
+
+async def adopt_space(connection: Connection | Pool, space: Space) -> None:
+    """Make `space` the current one where there is none. Raises SettingsError where another one is current."""
+    await connection.execute(_ADOPT, space.model, space.dimension, space.version)
+    current = await current_space(connection)
+    if current is not None and current != space:
+        raise SettingsError(
+            f"memories are embedded with {current}, EMBEDDING_MODEL asks for {space}",
+            f"set EMBEDDING_MODEL={current.setting}, or change all memories first:"
+            f" `python -m database reembed --to {space.setting}`",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Unembedded:
+    """A success that has no vector in some space yet."""
+
+    agent: str
+    memory_id: UUID
+    text: str
+
+
+# Of a finished work, too, only what its issue said: that is what the similarity was calibrated on.
+_UNEMBEDDED = """
+SELECT m.agent_name, m.id, m.issue_title || E'\\n' || m.issue_body AS text FROM agent_memories m
+WHERE m.agent_name = $1 AND m.id > $2 AND m.state = 'succeeded' AND m.erased_at IS NULL AND NOT EXISTS (
+    SELECT FROM agent_memory_embeddings e
+    WHERE e.agent_name = $1 AND e.memory_id = m.id AND e.model = $3 AND e.dimension = $4 AND e.version = $5)
+ORDER BY m.id LIMIT $6
+"""
+_COUNT_UNEMBEDDED = """
+SELECT count(*) FROM agent_memories m
+WHERE m.state = 'succeeded' AND m.erased_at IS NULL AND NOT EXISTS (
+    SELECT FROM agent_memory_embeddings e
+    WHERE e.agent_name = m.agent_name AND e.memory_id = m.id AND e.model = $1 AND e.dimension = $2 AND e.version = $3)
+"""
+
+
+async def unembedded_of(
+    connection: Connection, agent: str, space: Space, *, after: UUID, most: int
+) -> list[Unembedded]:
+    """Up to `most` successes of one agent without a vector in `space`, by id, beyond the id `after`."""
+    rows = await connection.fetch(
+        _UNEMBEDDED, agent, after, space.model, space.dimension, space.version, most
+    )
+    return [Unembedded(*row) for row in rows]
+
+
+async def count_unembedded(connection: Connection, space: Space) -> int:
+    """How many successes have no vector in `space`."""
+    count: int = await connection.fetchval(_COUNT_UNEMBEDDED, space.model, space.dimension, space.version)
+    return count
+
+
+# COPY refuses tables under row-level security, so rows come by way of a table without it.
+_STAGE = (
+    "CREATE TEMPORARY TABLE staged_vectors (agent_name text, memory_id uuid, vector real[]) ON COMMIT DROP"
+)
+_ANALYZE = "ANALYZE staged_vectors"
+# FOR SHARE: a verdict that is being written at this moment must not leave its vector recallable by mistake.
+_ADD = """
+INSERT INTO agent_memory_embeddings (agent_name, memory_id, model, dimension, version, recallable, embedding)
+SELECT m.agent_name, m.id, $1, $2, $3, m.state = 'succeeded', s.vector::vector
+FROM staged_vectors s JOIN agent_memories m ON m.agent_name = s.agent_name AND m.id = s.memory_id
+WHERE m.erased_at IS NULL
+FOR SHARE OF m
+ON CONFLICT (agent_name, memory_id, model, dimension, version) DO UPDATE
+    SET recallable = EXCLUDED.recallable, embedding = EXCLUDED.embedding
+"""
+
+
+async def add_vectors(
+    connection: Connection, space: Space, vectors: Sequence[tuple[str, UUID, Sequence[float]]]
+) -> int:
+    """Store (agent, memory id, vector) in one transaction, by binary COPY, as the schema's owner; how many.
+
+    Vectors of memories that do not exist or were erased are left out; one that exists is replaced.
+    """
+    async with connection.transaction():
+        await connection.execute(_STAGE)
+        await connection.copy_records_to_table("staged_vectors", records=vectors)
+        await connection.execute(_ANALYZE)
+        status = await connection.execute(_ADD, space.model, space.dimension, space.version)
+    return int(status.rsplit(" ", 1)[1])
