@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ MISSIONS = 50
 WINDOW = 200
 """Newest missions in which no agent should have more than its share."""
 _RUNNING_AND_QUEUED = 35
-_FINISHED = 1_000  # of these the plots tell
+_FINISHED = 500  # of these the plots tell
 _LATEST = 8  # failures, effects and misroutes listed
 _STATES = ("waiting", "queued", "running", "done", "declined", "abstained", "failed", "cancelled")
 
@@ -36,7 +37,8 @@ SELECT agent_name, count(*) FILTER (WHERE state = 'running') AS running,
        count(*) FILTER (WHERE state = 'failed') AS failed,
        count(*) FILTER (WHERE state IN ('declined', 'cancelled')) AS other,
        count(recalled) AS asked, count(*) FILTER (WHERE recalled <> '[]') AS hit,
-       count(*) FILTER (WHERE arm = 'control') AS control, count(misrouted_from) AS misrouted
+       count(*) FILTER (WHERE arm = 'control') AS control, count(misrouted_from) AS misrouted,
+       sum(cost_usd) FILTER (WHERE cost_usd > 0 AND accepted_at >= (SELECT date_trunc('month', now(), 'UTC'))) AS usd
 FROM missions GROUP BY agent_name
 """
 # An issue stands where its newest mission stands: one that was cancelled and given to another agent counts once.
@@ -67,11 +69,6 @@ _MONEY = """
 SELECT c.scope, c.usd AS cap, coalesce(t.usd, 0) AS usd
 FROM spending_caps c LEFT JOIN spending_totals t ON t.scope = c.scope
     AND t.period = to_char(now() AT TIME ZONE 'UTC', CASE c.scope WHEN 'day' THEN 'YYYY-MM-DD' ELSE 'YYYY-MM' END)
-"""
-_DEAREST = """
-SELECT agent_name, sum(cost_usd) AS usd FROM missions
-WHERE cost_usd > 0 AND agent_name IS NOT NULL AND accepted_at >= (SELECT date_trunc('month', now(), 'UTC'))
-GROUP BY agent_name ORDER BY usd DESC, agent_name LIMIT 5
 """
 _EFFECTS = """
 SELECT o.kind, o.mission_id, o.attempts >= $2 AS refused, left(o.error, 160) AS error, m.issue_number
@@ -146,7 +143,7 @@ class Status:
             "regions": self._regions(by_agent),
             "missions": [briefs[mission] for mission in (*live, *finished) if mission in briefs],
             "memory": await _memory(connection, by_agent),
-            "money": await _money(connection),
+            "money": await _money(connection, by_agent),
             "misroutes": {
                 "count": sum(row["misrouted"] for row in by_agent),
                 "latest": _short(briefs, misrouted, "misroutedFrom"),
@@ -204,7 +201,7 @@ async def _memory(connection: Connection, by_agent: Sequence[asyncpg.Record]) ->
     }
 
 
-async def _money(connection: Connection) -> dict[str, Any]:
+async def _money(connection: Connection, by_agent: Sequence[asyncpg.Record]) -> dict[str, Any]:
     """Dollars; reserved ones count as spent until they are settled. `agents`: who spent most this month."""
     scopes = {row["scope"]: row for row in await connection.fetch(_MONEY)}
     return {
@@ -214,7 +211,9 @@ async def _money(connection: Connection) -> dict[str, Any]:
         },
         "missionCap": float(scopes["mission"]["cap"]),
         "agents": [
-            {"agent": row["agent_name"], "usd": float(row["usd"])} for row in await connection.fetch(_DEAREST)
+            {"agent": row["agent_name"], "usd": float(row["usd"])}
+            for row in heapq.nlargest(5, by_agent, key=lambda row: row["usd"] or 0)
+            if row["usd"] and row["agent_name"] is not None
         ],
     }
 
