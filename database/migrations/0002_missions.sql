@@ -51,7 +51,8 @@ CREATE TABLE missions (
     comment_url text,
     person_comment jsonb,  -- {"login", "body"}: the last comment by a person, which may tell what solved the issue
     pr_number integer,
-    accepted_at timestamptz NOT NULL DEFAULT now(),
+    -- Not now(): deliveries are taken in batches, and what came later in one must be newer.
+    accepted_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     claimed_at timestamptz,
     finished_at timestamptz,
     UNIQUE (repository, issue_number, event),
