@@ -1,0 +1,27 @@
+"""`python -m database …` as a person runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+from tests.servers.conftest import Database
+
+
+async def command(database: Database, *arguments: str, **variables: str) -> tuple[int | None, str, str]:
+    """`python -m database …` as the owner, without an embedding model unless `variables` name one."""
+    environment = {
+        **os.environ,
+        "DATABASE_URL": database.url("agents_owner"),
+        "EMBEDDING_MODEL": "none",
+        **variables,
+    }
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "database", *arguments),
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    return process.returncode, out.decode(), err.decode()

@@ -1,0 +1,261 @@
+"""Past pull requests become memories: merged ones can be recalled, and a file counts once or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from database.backfill import Backfilled, backfill
+from database.connect import Connection
+from database.owner import open_owner
+from database.pull_requests import read_pull_requests
+from errors import HistoryError, SettingsError, Unavailable
+from tests.servers.conftest import Database
+from tests.servers.database_command import command
+from tests.servers.word_embedder import WordEmbedder
+
+REPOSITORY = "octo/planets"
+AGENTS = ("cloud-architect", "APIs-architect", "secure-ninja")
+
+
+def pull_request(number: int, agent: str | None = "cloud-architect", **more: object) -> dict[str, object]:
+    labels = [{"name": "bug"}, *([{"name": f"agent:{agent}"}] if agent else [])]
+    return {
+        "number": number,
+        "title": f"Case {number}",
+        "body": f"What was done in case {number}",
+        "labels": labels,
+        "files": [{"path": f"src/case_{number}.py"}],
+        "state": "MERGED",
+        "createdAt": "2026-01-01T10:00:00Z",
+        "mergedAt": "2026-01-01T10:30:00Z",
+        **more,
+    }
+
+
+CLOSED = {"state": "CLOSED", "mergedAt": None, "closedAt": "2026-01-02T00:00:00Z"}
+
+
+def write(folder: Path, entries: object) -> Path:
+    file = folder / "pull_requests.json"
+    file.write_text(json.dumps(entries))
+    return file
+
+
+async def run(
+    owner: Connection, folder: Path, entries: list[dict[str, object]], embedder: WordEmbedder | None = None
+) -> Backfilled:
+    return await backfill(
+        owner, read_pull_requests(write(folder, entries)), REPOSITORY, embedder or WordEmbedder()
+    )
+
+
+@pytest.fixture
+async def owner(database: Database) -> AsyncIterator[Connection]:
+    await database.register(*AGENTS)
+    async with open_owner(database.url("agents_owner")) as connection:
+        yield connection
+
+
+async def test_a_merged_work_is_a_success_that_its_agent_alone_can_read(owner, database, tmp_path):
+    done = await run(owner, tmp_path, [pull_request(1)])
+    assert (done.works, done.succeeded, done.failed, done.embedded, done.skipped) == (1, 1, 0, 1, {})
+    async with database.connect_agent("cloud-architect") as agent:
+        row = await agent.fetchrow("SELECT * FROM agent_memories")
+        assert row["issue_title"] == "Case 1"
+        assert row["solution_approach"] == (
+            "Pull request #1 merged. It changed src/case_1.py.\n\nWhat was done in case 1"
+        )
+        assert (row["pr_number"], row["pr_merged"], row["resolution_time_minutes"]) == (1, True, 30)
+        assert row["issue_labels"] == ["bug"]
+        assert await agent.fetchval("SELECT count(*) FROM agent_memory_embeddings") == 1
+    async with database.connect_agent("secure-ninja") as other:
+        assert await other.fetchval("SELECT count(*) FROM agent_memories") == 0
+
+
+async def test_a_work_that_was_closed_unmerged_is_a_failure_that_nobody_recalls(owner, database, tmp_path):
+    done = await run(owner, tmp_path, [pull_request(1, **CLOSED)])
+    assert (done.succeeded, done.failed, done.embedded) == (0, 1, 0)
+    async with database.connect_agent("cloud-architect") as agent:
+        assert await agent.fetchval("SELECT count(*) FROM agent_memories") == 0
+
+
+async def test_the_statistics_follow(owner, tmp_path):
+    await run(owner, tmp_path, [pull_request(1), pull_request(2), pull_request(3, **CLOSED)])
+    row = await owner.fetchrow("SELECT * FROM agent_performance WHERE agent_name = 'cloud-architect'")
+    assert (row["total_missions"], row["successful_missions"], row["failed_missions"]) == (3, 2, 1)
+    # 30, 30 and 14 × 60 minutes
+    assert row["avg_resolution_time_minutes"] == pytest.approx(300)
+
+
+async def test_what_is_skipped_is_told_with_its_reason(owner, tmp_path):
+    done = await run(
+        owner,
+        tmp_path,
+        [
+            pull_request(1, None),
+            pull_request(2, "nobody"),
+            pull_request(3, state="OPEN", mergedAt=None),
+            {key: value for key, value in pull_request(4, mergedAt=None).items() if key != "state"},
+            pull_request(5),
+            pull_request(5),
+        ],
+    )
+    assert done.succeeded == 1
+    assert {reason.split(" (")[0]: list(numbers) for reason, numbers in done.skipped.items()} == {
+        "no agent:<name> label": [1],
+        "unknown agent nobody": [2],
+        "still open": [3],
+        "neither merged nor closed, as far as the file says": [4],
+        "listed twice": [5],
+    }
+
+
+async def test_the_same_file_again_adds_nothing_and_a_longer_one_only_what_is_new(owner, tmp_path):
+    await run(owner, tmp_path, [pull_request(1)])
+    again = await run(owner, tmp_path, [pull_request(1)])
+    assert (again.succeeded, again.embedded, again.skipped) == (0, 0, {"stored before": [1]})
+    longer = await run(owner, tmp_path, [pull_request(1), pull_request(2)])
+    assert (longer.succeeded, longer.embedded) == (1, 1)
+    assert await owner.fetchval("SELECT count(*) FROM agent_memories") == 2
+    assert await owner.fetchval("SELECT sum(total_missions) FROM agent_performance") == 2
+
+
+async def test_two_runs_at_once_store_each_work_once(owner, database, tmp_path):
+    entries = [pull_request(number) for number in range(1, 50)]
+    async with open_owner(database.url("agents_owner")) as other:
+        await asyncio.gather(run(owner, tmp_path, entries), run(other, tmp_path, entries))
+    assert await owner.fetchval("SELECT count(*) FROM agent_memories") == 49
+    assert await owner.fetchval("SELECT sum(total_missions) FROM agent_performance") == 49
+
+
+async def test_a_reverted_work_is_a_failure_whether_the_revert_comes_in_the_same_file_or_later(
+    owner, tmp_path
+):
+    reverting = {"title": 'Revert "Case 1"', "body": "Reverts octo/planets#1"}
+    await run(owner, tmp_path, [pull_request(1), pull_request(2)])
+    later = await run(
+        owner,
+        tmp_path,
+        [pull_request(3, None, **reverting), pull_request(4), pull_request(5, None, body="Reverts #4")],
+    )
+    assert (later.reverted, later.succeeded, later.failed) == (1, 0, 1)
+    states = await owner.fetch("SELECT issue_number, state FROM agent_memories ORDER BY 1")
+    assert [tuple(row) for row in states] == [(1, "failed"), (2, "succeeded"), (4, "failed")]
+    assert await owner.fetchval("SELECT count(*) FROM agent_memory_embeddings WHERE recallable") == 1
+    row = await owner.fetchrow("SELECT * FROM agent_performance WHERE agent_name = 'cloud-architect'")
+    assert (row["total_missions"], row["successful_missions"], row["failed_missions"]) == (3, 1, 2)
+
+
+async def test_an_agents_label_counts_whatever_its_case_and_the_first_known_one_decides(owner, tmp_path):
+    labels = [{"name": "agent:nobody"}, {"name": "agent:apis-Architect"}, {"name": "agent:secure-ninja"}]
+    await run(owner, tmp_path, [pull_request(1, labels=labels)])
+    assert await owner.fetchval("SELECT agent_name FROM agent_memories") == "APIs-architect"
+
+
+async def test_texts_that_postgresql_cannot_hold_lose_only_those_characters(owner, tmp_path):
+    await run(owner, tmp_path, [pull_request(1, title="nul \0 and \ud800 ümläut 🚀 ' \\ \t")])
+    assert await owner.fetchval("SELECT issue_title FROM agent_memories") == "nul  and  ümläut 🚀 ' \\ \t"
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ({"not": "an array"}, "a dict, not an array"),
+        ([pull_request(1), 7], "entry 1: a int, not an object"),
+        ([pull_request(1), {**pull_request(2), "number": "2"}], "entry 1: `number` is '2'"),
+        ([{**pull_request(1), "number": -1}], "entry 0: `number` is -1"),
+        ([{**pull_request(1), "number": 2**40}], "entry 0: `number` is 1099511627776"),
+        ([{**pull_request(1), "title": " "}], "entry 0: `title` is ' '"),
+        ([{**pull_request(1), "labels": "bug"}], "entry 0: `labels` is a str"),
+        (
+            [{**pull_request(1), "files": [{"name": "x"}]}],
+            "entry 0: `files` holds something without a `path`",
+        ),
+        ([{**pull_request(1), "mergedAt": "yesterday"}], "entry 0: `mergedAt` is 'yesterday'"),
+        ([{**pull_request(1), "mergedAt": None}], "entry 0: it is MERGED and has no `mergedAt`"),
+        ([{**pull_request(1), "state": "DONE"}], "entry 0: `state` is 'DONE'"),
+    ],
+)
+def test_bad_input_is_refused_with_file_and_entry(tmp_path, entries, words):
+    with pytest.raises(HistoryError) as refused:
+        read_pull_requests(write(tmp_path, entries))
+    assert str(refused.value).startswith(str(tmp_path))
+    assert words in str(refused.value)
+    assert "Fix: " in str(refused.value)
+
+
+def test_all_bad_entries_are_told_at_once(tmp_path):
+    with pytest.raises(HistoryError, match="2 problems") as refused:
+        read_pull_requests(write(tmp_path, [{}, pull_request(1), {"number": 2}]))
+    assert "entry 0" in str(refused.value)
+    assert "entry 2" in str(refused.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000])
+def test_what_is_no_json_is_refused(tmp_path, content):
+    file = tmp_path / "history.json"
+    file.write_bytes(content)
+    with pytest.raises(HistoryError, match="not JSON"):
+        read_pull_requests(file)
+
+
+async def test_only_the_schemas_owner_may_backfill(database):
+    with pytest.raises(SettingsError, match="policies hide rows"):
+        async with open_owner(database.url("gateway")):
+            pass
+
+
+async def test_a_service_that_is_away_leaves_the_outcomes_and_the_next_run_embeds_them(owner, tmp_path):
+    async def away(batch: int) -> None:
+        raise Unavailable("no embeddings today")
+
+    with pytest.raises(Unavailable):
+        await run(owner, tmp_path, [pull_request(1)], WordEmbedder(before_batch=away))
+    assert await owner.fetchval("SELECT count(*) FROM agent_memories") == 1
+    assert (await run(owner, tmp_path, [pull_request(1)])).embedded == 1
+
+
+async def test_a_verdict_that_falls_while_vectors_are_computed_counts(owner, database, tmp_path):
+    async def refute(batch: int) -> None:
+        async with open_owner(database.url("agents_owner")) as other:
+            await other.execute("UPDATE agent_memories SET state = 'failed' WHERE issue_number = 1")
+
+    await run(owner, tmp_path, [pull_request(1), pull_request(2)], WordEmbedder(before_batch=refute))
+    recallable = await owner.fetch(
+        "SELECT issue_number FROM agent_memories JOIN agent_memory_embeddings ON memory_id = id WHERE recallable"
+    )
+    assert [row["issue_number"] for row in recallable] == [2]
+
+
+async def test_the_command_tells_people_and_programs_what_came_of_it(owner, database, tmp_path):
+    file = write(
+        tmp_path, [pull_request(1, url=f"https://github.com/{REPOSITORY}/pull/1"), pull_request(2, None)]
+    )
+    code, out, _ = await command(database, "backfill", str(file), "--json")
+    assert code == 0
+    report = json.loads(out)
+    assert (report["repository"], report["works"], report["succeeded"]) == (REPOSITORY, 2, 1)
+    assert report["skipped"] == {"no agent:<name> label": [2]}
+    code, out, _ = await command(database, "backfill", str(file))
+    assert "1 skipped, stored before: #1" in out
+    code, out, err = await command(database, "backfill", str(file.with_name("missing.json")))
+    assert (code, out) == (1, "")
+    assert err.startswith(f"{file.with_name('missing.json')}: it cannot be read: No such file")
+
+
+async def test_a_real_history_is_loaded_whole(database, real, tmp_path):
+    names = sorted(file.stem.removesuffix(".agent") for file in (real / "agents").glob("*.md"))
+    await database.register(*names)
+    pull_requests = read_pull_requests(real / "pull_requests.json")
+    async with open_owner(database.url("agents_owner")) as owner:
+        done = await backfill(owner, pull_requests, REPOSITORY, WordEmbedder())
+        assert done.works == len(pull_requests) == done.succeeded + sum(map(len, done.skipped.values()))
+        assert done.succeeded == done.embedded > 150
+        assert (
+            await owner.fetchval("SELECT sum(successful_missions) FROM agent_performance") == done.succeeded
+        )
