@@ -28,7 +28,7 @@ WINDOW = 200
 """Newest missions in which no agent should have more than its share."""
 _RUNNING_AND_QUEUED = 35
 _FINISHED = 500  # of these the plots tell
-_LATEST = 8  # failures, effects and misroutes listed
+_LATEST = 5  # failures, effects and misroutes listed
 _STATES = ("waiting", "queued", "running", "done", "declined", "abstained", "failed", "cancelled")
 
 _BY_AGENT = """

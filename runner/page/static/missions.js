@@ -62,7 +62,8 @@ function route({ agent, score, runnersUp, misroutedFrom }) {
   ];
 }
 
-function why({ why: reasons, recalledCount, control }) {
+function why({ why: reasons, agent, recalledCount, control }) {
+  if (agent === null) return null; // its ending says so
   const asked = control ? "control: works without memory" : recalledCount === 0 && "nothing similar in memory";
   return [...reasons.map(reason), asked || null].map((part, index) => part && [index ? " · " : null, part]);
 }
