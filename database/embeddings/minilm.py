@@ -35,8 +35,9 @@ class MiniLM:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # Otherwise idle threads spin on cores that other processes of the machine need.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Long enough to bridge two operators. The default spins on cores that other processes of the machine need:
+        # on a busy one a text then took twice as long.
+        options.add_session_config_entry("session.intra_op.spin_duration_us", "50")
         options.enable_cpu_mem_arena = False  # the arena keeps the largest batch's memory for ever
         self._session = onnxruntime.InferenceSession(
             str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
