@@ -14,9 +14,9 @@ def main() -> int:
     """Print the folder of the built model; 1 and the reason where it cannot be built."""
     try:
         settings = EmbeddingSettings.from_environment({**os.environ, "EMBEDDING_MODEL": "minilm"}, zone="US")
-        print(prepared(settings.cache, settings.weights))  # noqa: T201
+        print(prepared(settings.cache, settings.weights))
     except AgentsCloudError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        print(error, file=sys.stderr)
         return error.exit_code
     return 0
 
