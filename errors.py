@@ -11,6 +11,7 @@ AgentsCloudError
 ├── Unavailable                a dependency is away; the same call may succeed later
 │   └── RateLimited            GitHub refuses calls until a stated time
 ├── BudgetExceeded             a cap would be passed; nothing was spent
+├── EmbeddingMismatch          vectors of different models cannot be compared
 ├── StaleFence                 another runner holds this mission now; nothing was written
 ├── GitHubError                GitHub answered with an error status
 └── ExecutionError             the work itself could not be done
@@ -102,6 +103,15 @@ class BudgetExceeded(AgentsCloudError):
         )
         self.scope = scope
         self.usd = usd
+
+
+class EmbeddingMismatch(AgentsCloudError):
+    """A vector of another model, dimension or version than the memories have; nothing was compared."""
+
+    def __init__(self, difference: str) -> None:
+        super().__init__(
+            f"{difference}. Fix: `python -m database reembed` gives all memories vectors of one model"
+        )
 
 
 class StaleFence(AgentsCloudError):

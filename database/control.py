@@ -164,12 +164,14 @@ async def cancel_mission(connection: Connection, mission: UUID, by: str) -> str 
 # A new mission with a new event, so that the old one's outcome stays what it was.
 _RETRY = """
 INSERT INTO missions (repository, issue_number, event, title, body, labels, author, zone, region, agent_name, state,
-                      score, why, candidates, misrouted_from, paid, approved_by, arm, embedding, embedding_model)
+                      score, why, candidates, misrouted_from, paid, approved_by, arm,
+                      embedding, embedding_model, embedding_version)
 SELECT repository, issue_number,
        'retry:' || (SELECT count(*) + 1 FROM missions o WHERE o.repository = m.repository
                     AND o.issue_number = m.issue_number AND o.event LIKE 'retry:%'),
        title, body, labels, author, zone, region, agent_name, 'queued',
-       score, why, candidates, misrouted_from, paid, coalesce(approved_by, $2), arm, embedding, embedding_model
+       score, why, candidates, misrouted_from, paid, coalesce(approved_by, $2), arm,
+       embedding, embedding_model, embedding_version
 FROM missions m
 WHERE id = $1 AND state IN ('declined', 'failed', 'cancelled') AND agent_name IS NOT NULL
 ON CONFLICT DO NOTHING

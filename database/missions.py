@@ -42,6 +42,7 @@ class Mission:
     embedding: str | None
     """pgvector's text form, as the gateway stored it."""
     embedding_model: str | None
+    embedding_version: str
     event: str
     accepted_at: datetime
 
@@ -70,14 +71,15 @@ class NewMission:
     unchecked_logins: Sequence[str] = ()
     embedding: str | None = None
     embedding_model: str | None = None
+    embedding_version: str = ""
     arm: Literal["memory", "control"] = "memory"
 
 
 _ADD = """
 INSERT INTO missions (repository, issue_number, event, title, body, labels, author, zone, state, agent_name, region,
                       reason, score, why, candidates, misrouted_from, paid, unchecked_logins, arm,
-                      embedding, embedding_model, finished_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20::vector, $21,
+                      embedding, embedding_model, embedding_version, finished_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20::vector, $21, $22,
         CASE WHEN $9 IN ('abstained', 'failed') THEN now() END)
 ON CONFLICT DO NOTHING
 RETURNING id
@@ -113,6 +115,7 @@ async def add_mission(connection: Connection, new: NewMission) -> UUID | None:
         new.arm,
         new.embedding,
         new.embedding_model,
+        new.embedding_version,
     )
     if mission_id is not None and new.state == "queued":
         await connection.execute(WAKE, mission_id)
@@ -132,7 +135,8 @@ WHERE id = ANY(ARRAY(  -- an array is made once; a subquery under IN may run aga
           SELECT FROM pauses WHERE scope = 'all' OR scope = 'agent:' || $1 OR scope = 'paid' AND missions.paid)
     ORDER BY accepted_at LIMIT $3 FOR UPDATE SKIP LOCKED))
 RETURNING id, repository, issue_number, agent_name, title, body, labels, author, zone, fence, attempts, score,
-          why, arm, embedding::text AS embedding, embedding_model, event, accepted_at
+          why, arm, embedding::text AS embedding, embedding_model, embedding_version, event,
+          accepted_at
 """
 
 
@@ -162,6 +166,7 @@ def _mission(row: asyncpg.Record) -> Mission:
         arm=row["arm"],
         embedding=row["embedding"],
         embedding_model=row["embedding_model"],
+        embedding_version=row["embedding_version"],
         event=row["event"],
         accepted_at=row["accepted_at"],
     )

@@ -17,7 +17,7 @@ from database.connect import AWAY, Connection, Pool, open_pool
 from database.control import abandon_missions, approve_mission, refuse_approval, waiting_missions
 from database.embeddings import Embedder, open_embedder
 from database.inbox import Delivery, mark_processed, take_deliveries
-from database.memory import past_works, store_embedding, unembedded, vector_text
+from database.memory import Embedded, past_works, store_embedding, unembedded, vector_text
 from database.missions import MAX_ATTEMPTS
 from database.outbox import repeat_wakes
 from database.spending import set_cap
@@ -28,7 +28,7 @@ from runner.github import GitHub
 from runner.github_access import open_github
 from runner.health import Health, serve
 from runner.history import Work, load_history
-from runner.intake import Embedded, Intake, text_to_embed
+from runner.intake import Intake, text_to_embed
 from runner.matchers import Matchers
 from runner.page.briefs import web_address
 from runner.page.page import Page
@@ -160,9 +160,9 @@ class Gateway:
             # Memory is then asked by words alone; no issue waits for a model.
             self.health.missing("embeddings", str(away), required=False)
             return {}
-        model = self.embedder.model
+        model, version = self.embedder.model, self.embedder.version
         return {
-            delivery_id: Embedded(vector_text(vector), model)
+            delivery_id: Embedded(vector_text(vector), model, version)
             for delivery_id, vector in zip(texts, vectors, strict=True)
         }
 

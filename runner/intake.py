@@ -17,6 +17,7 @@ from database.control import (
     supersede_mission,
 )
 from database.inbox import Delivery
+from database.memory import Embedded
 from database.missions import LIVE, Effect, NewMission, add_effects, add_mission
 from errors import InputError
 from runner.geography import Geography, Zone
@@ -166,6 +167,7 @@ class Intake:
             arm=self._arm(issue),
             embedding=embedding.vector if embedding else None,
             embedding_model=embedding.model if embedding else None,
+            embedding_version=embedding.version if embedding else "",
             **decided,
         )
         mission = await add_mission(connection, new)
@@ -194,14 +196,6 @@ class Intake:
     def _arm(self, issue: Issue) -> Literal["memory", "control"]:
         digest = hashlib.sha256(f"{issue.repository}#{issue.number}".encode()).digest()
         return "control" if int.from_bytes(digest[:4]) % 100 < self.control_percent else "memory"
-
-
-@dataclass(frozen=True, slots=True)
-class Embedded:
-    """An issue's embedding, in pgvector's text form, and the model that made it."""
-
-    vector: str
-    model: str
 
 
 @dataclass(frozen=True, slots=True)

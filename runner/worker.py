@@ -8,12 +8,13 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from database.connect import AWAY, Pool
-from database.memory import Recalled, recall
+from database.memory import Embedded, Recalled, recall
 from database.missions import (
     MAX_ATTEMPTS,
     Effect,
@@ -24,7 +25,7 @@ from database.missions import (
     finish_mission,
     release_mission,
 )
-from errors import AgentsCloudError, BudgetExceeded, StaleFence, Unavailable
+from errors import AgentsCloudError, BudgetExceeded, EmbeddingMismatch, StaleFence, Unavailable
 from runner.agents import Agent
 from runner.execute import Executor, Result, Task
 from runner.execute.publish import publishable
@@ -253,11 +254,17 @@ class Worker:
         )
 
     async def _recall(self, mission: Mission) -> Sequence[Recalled] | None:
-        if mission.arm == "control" or mission.embedding is None or mission.embedding_model is None:
+        if mission.arm == "control":
             return None
-        recalled = await recall(
-            self.pool, self.agent.name, embedding=mission.embedding, model=mission.embedding_model
-        )
+        embedded = None
+        if mission.embedding is not None and mission.embedding_model is not None:
+            embedded = Embedded(mission.embedding, mission.embedding_model, mission.embedding_version)
+        similar = partial(recall, self.pool, self.agent.name, title=mission.title, body=mission.body)
+        try:
+            recalled = await similar(embedded=embedded)
+        except EmbeddingMismatch as mismatch:
+            log.error("mission %s recalls by words alone: %s", mission.id, mismatch)
+            recalled = await similar()
         self._metrics.recalls.labels(self.agent.name, "hit" if recalled else "miss").inc()
         return recalled
 
