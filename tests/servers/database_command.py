@@ -1,4 +1,4 @@
-"""`python -m database …` as a person runs it."""
+"""`python -m database …` as a person runs it, and how to catch a command in the middle."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 
+from database.connect import Connection
 from tests.servers.conftest import Database
 
 
@@ -25,3 +26,15 @@ async def command(database: Database, *arguments: str, **variables: str) -> tupl
     )
     out, err = await asyncio.wait_for(process.communicate(), 60)
     return process.returncode, out.decode(), err.decode()
+
+
+_BLOCKED = """
+SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')
+"""
+
+
+async def until_blocked(connection: Connection) -> None:
+    """Return when some session of this database waits for a lock that another one holds."""
+    async with asyncio.timeout(30):
+        while not await connection.fetchval(_BLOCKED):
+            await asyncio.sleep(0.01)
