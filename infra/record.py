@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -59,22 +63,44 @@ def record(settings: Settings, plan: Plan) -> list[Resource]:
     """Every resource that `pulumi up` would register, in no particular order, with its inputs. Secrets are absent."""
     recorder = _Recorder(settings.account_id)
     monitor = MockMonitor(recorder)
-    set_mocks(
-        recorder,
-        project=settings.project,
-        stack=settings.stack,
-        preview=False,
-        logger=_silent(),
-        monitor=monitor,
-    )
 
-    # Pulumi's own way to wait for every registration; it carries no types.
-    pulumi.runtime.test(lambda: build(settings, plan) and None)()  # type: ignore[no-untyped-call]
+    with _own_loops():
+        set_mocks(
+            recorder,
+            project=settings.project,
+            stack=settings.stack,
+            preview=False,
+            logger=_silent(),
+            monitor=monitor,
+        )
+        # Pulumi's own way to wait for every registration; it carries no types.
+        pulumi.runtime.test(lambda: build(settings, plan) and None)()  # type: ignore[no-untyped-call]
     components = dict(map(_component, monitor.get_registered_resources()))
     return [
         replace(resource, component=components.get((resource.type, resource.name), ""))
         for resource in recorder.resources
     ]
+
+
+@contextmanager
+def _own_loops() -> Iterator[None]:
+    """Event loops for this thread and for Pulumi's threads, which take what is current and close nothing."""
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    def make_loop() -> None:
+        loops.append(asyncio.new_event_loop())
+        asyncio.set_event_loop(loops[-1])
+
+    make_loop()
+    with ThreadPoolExecutor(initializer=make_loop) as threads:
+        loops[0].set_default_executor(threads)
+        try:
+            yield
+        finally:
+            threads.shutdown()
+            asyncio.set_event_loop(None)
+            for loop in loops:
+                loop.close()
 
 
 def _silent() -> logging.Logger:
