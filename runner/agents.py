@@ -94,14 +94,7 @@ def _definition_files(folder: Path) -> Iterator[Path]:
 
 
 def _load(file: Path, folder: Path) -> Agent:
-    if not file.resolve().is_relative_to(folder.resolve()):
-        raise DefinitionError("it is a link that leaves the folder", "put the file itself here", file=file)
-    size = file.stat().st_size
-    if size > MAX_FILE_BYTES:
-        raise DefinitionError(
-            f"{size} bytes, the limit is {MAX_FILE_BYTES}", "shorten the definition", file=file
-        )
-    raw = file.read_bytes()
+    raw = _read(file, folder)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as broken:
@@ -132,6 +125,26 @@ def _load(file: Path, folder: Path) -> Agent:
         path=file,
         digest=hashlib.sha256(raw).hexdigest(),
     )
+
+
+def _read(file: Path, folder: Path) -> bytes:
+    try:
+        if not file.resolve(strict=True).is_relative_to(folder.resolve()):
+            raise DefinitionError(
+                "it is a link that leaves the folder", "put the file itself here", file=file
+            )
+        if not file.is_file():
+            raise DefinitionError("it is not a file", "put a Markdown file here", file=file)
+        size = file.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise DefinitionError(
+                f"{size} bytes, the limit is {MAX_FILE_BYTES}", "shorten the definition", file=file
+            )
+        return file.read_bytes()
+    except (OSError, RuntimeError) as broken:  # the latter is what a circle of links raises
+        raise DefinitionError(
+            f"it cannot be read ({broken})", "put a readable file here", file=file
+        ) from broken
 
 
 def _split(text: str, file: Path) -> tuple[str, str]:

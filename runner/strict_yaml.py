@@ -1,4 +1,4 @@
-"""YAML from a repository, read strictly: no aliases (bombs), no doubled keys, and every text knows its line."""
+"""YAML from a repository, read strictly: no aliases (bombs), no tags, no doubled keys; every text knows its line."""
 
 from __future__ import annotations
 
@@ -22,26 +22,29 @@ class Text(str):
         return text
 
 
+def _refused(problem: str, where: Any) -> yaml.constructor.ConstructorError:
+    """`where`: an event or a node."""
+    return yaml.constructor.ConstructorError(None, None, problem, where.start_mark)
+
+
 class _StrictLoader(yaml.SafeLoader):
     first_line = 1
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.constructor.ConstructorError(
-                None,
-                None,
-                "an alias (*name) is not allowed",
-                self.peek_event().start_mark,  # type: ignore[no-untyped-call]
-            )
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent):
+            raise _refused("an alias (*name) is not allowed", event)
+        if getattr(event, "tag", None) is not None:
+            raise _refused(f"a tag ({event.tag}) is not allowed", event)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise _refused("a key is not a text", key)
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands twice", key.start_mark
-                )
+                raise _refused(f"the key {key.value!r} stands twice", key)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
