@@ -180,7 +180,7 @@ class Unembedded:
 _UNEMBEDDED = """
 SELECT m.agent_name, m.id, m.issue_title || E'\\n' || m.issue_body AS text
 FROM agent_memories m
-WHERE m.state = 'succeeded' AND NOT EXISTS (
+WHERE m.state = 'succeeded' AND m.erased_at IS NULL AND NOT EXISTS (
     SELECT FROM agent_memory_embeddings e WHERE e.agent_name = m.agent_name AND e.memory_id = m.id AND e.model = $1)
 ORDER BY m.proven_at LIMIT $2
 """
@@ -219,7 +219,7 @@ class PastWork:
 _PAST_WORKS = """
 SELECT issue_number, agent_name, issue_title, issue_body, issue_labels, files,
        to_char(proven_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS proven_at
-FROM agent_memories WHERE state = 'succeeded' ORDER BY agent_memories.proven_at DESC, id LIMIT $1
+FROM agent_memories WHERE state = 'succeeded' AND erased_at IS NULL ORDER BY agent_memories.proven_at DESC, id LIMIT $1
 """
 
 
