@@ -83,7 +83,7 @@ def load_geography(path: Path, agents: Sequence[Agent]) -> Geography:
                 line=next(key.line for key in fields if key == "regions"),
             )
         )
-    repositories = _repositories(fields.get("repositories"), path, problems)
+    repositories = _repositories(fields, path, problems)
     if problems:
         raise GeographyError.together(problems)
     return Geography(tuple(regions), repositories)
@@ -143,7 +143,7 @@ def _region(
             )
         )
     agents: list[str] = []
-    drafts: list[str] = [str(draft) for draft in value.get("draft") or () if isinstance(draft, str)]
+    drafts = _drafts(value, name, path)
     entries = value.get("agents")
     if not isinstance(entries, list):
         raise GeographyError(
@@ -182,11 +182,29 @@ def _region(
     return Region(str(name), str(value.get("location", name)), zone, tuple(agents), tuple(drafts))
 
 
-def _repositories(value: object, path: Path, problems: list[GeographyError]) -> dict[str, Zone]:
+def _drafts(region: Mapping[Any, Any], name: str, path: Path) -> list[str]:
+    drafts = region.get("draft", [])
+    if not isinstance(drafts, list) or not all(isinstance(draft, Text) for draft in drafts):
+        raise GeographyError(
+            f"`draft` of {name} is not a list of names",
+            "write `- draft: name` among the agents",
+            file=path,
+            line=next(key.line for key in region if key == "draft"),
+        )
+    return [str(draft) for draft in drafts]
+
+
+def _repositories(fields: Mapping[Any, Any], path: Path, problems: list[GeographyError]) -> dict[str, Zone]:
+    value = fields.get("repositories")
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise GeographyError("`repositories` is not a mapping", "write `owner/name: EU` lines", file=path)
+        raise GeographyError(
+            "`repositories` is not a mapping",
+            "write `owner/name: EU` lines",
+            file=path,
+            line=next(key.line for key in fields if key == "repositories"),
+        )
     repositories: dict[str, Zone] = {}
     for name, zone in value.items():
         if not isinstance(name, Text) or not _REPOSITORY.fullmatch(name) or zone not in ZONES:

@@ -62,10 +62,16 @@ def read_mapping(text: str, error: type[InputError], file: Path, first_line: int
 
     Raises `error` with file, line and remedy for anything else.
     """
-    loader = _StrictLoader(text)
-    loader.first_line = first_line
+    loader: _StrictLoader | None = None
     try:
+        loader = _StrictLoader(text)
+        loader.first_line = first_line
         data = loader.get_single_data()
+    except yaml.reader.ReaderError as broken:
+        line = first_line + text.count("\n", 0, broken.position)
+        raise error(
+            f"the character U+{broken.character:04X} is not allowed in YAML", "delete it", file=file, line=line
+        ) from broken
     except yaml.MarkedYAMLError as broken:
         mark = broken.problem_mark or broken.context_mark
         line = first_line + mark.line if mark else first_line
@@ -78,7 +84,8 @@ def read_mapping(text: str, error: type[InputError], file: Path, first_line: int
     except RecursionError:
         raise error("YAML nested too deeply", "flatten it", file=file, line=first_line) from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     if not isinstance(data, dict):
         kind = "empty" if data is None else f"a {type(data).__name__}"
         raise error(
