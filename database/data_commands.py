@@ -21,6 +21,7 @@ from database.embeddings.settings import ENDPOINTS, Zone
 from database.owner import find_servers, open_owner
 from database.progress import progress
 from database.pull_requests import read_pull_requests, repository_of
+from database.reembed import reembed
 from database.transfer import export, import_archive
 from database.vectors import Space, adopt_space, current_space
 from errors import SettingsError
@@ -46,7 +47,15 @@ def add_data_commands(commands: argparse._SubParsersAction[argparse.ArgumentPars
     into = commands.add_parser("import", help="bring an export into this database, all of it or nothing")
     into.add_argument("file", type=Path)
     into.set_defaults(run=lambda options: asyncio.run(_import(options)))
-    for command in (fill, out, into):
+    model = commands.add_parser(
+        "reembed", help="change the embedding model of all memories while agents work"
+    )
+    model.add_argument("--to", required=True, metavar="MODEL", help="minilm or openai[:model[:dimension]]")
+    model.add_argument(
+        "--keep-former", action="store_true", help="leave the former vectors, for the way back"
+    )
+    model.set_defaults(run=lambda options: asyncio.run(_reembed(options)))
+    for command in (fill, out, into, model):
         command.add_argument("--json", action="store_true", help="one JSON document on standard output")
         command.add_argument(
             "--data", type=Path, help="data folder of `run` (default: DATABASE_URL, then .agents-cloud)"
@@ -106,6 +115,30 @@ async def _import(options: argparse.Namespace) -> int:
     if new:
         _print_parts(archive.manifest)
         print("every table read back with the exported checksum; passwords of roles do not move")
+    return 0
+
+
+async def _reembed(options: argparse.Namespace) -> int:
+    settings = embedding_settings(options.to)
+    servers = find_servers(options.data)
+    async with open_owner(servers.database_url) as connection:
+        embedder = await open_embedder(settings)
+        try:
+            done = await reembed(connection, embedder, keep_former=options.keep_former)
+        finally:
+            await embedder.close()
+    if options.json:
+        _print_json(asdict(done))
+        return 0
+    print(
+        f"memories are embedded with {done.current}" + (f", before with {done.former}" if done.former else "")
+    )
+    print(
+        f"{done.embedded:7} embedded, {done.missions} waiting missions too, {done.removed} former vectors removed"
+    )
+    print(
+        f"running gateways follow by themselves; set EMBEDDING_MODEL={done.current.setting} for their next start"
+    )
     return 0
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import asyncpg
 import redis.asyncio
@@ -15,15 +17,16 @@ from prometheus_client import Counter
 
 from database.connect import AWAY, Connection, Pool, open_pool
 from database.control import abandon_missions, approve_mission, refuse_approval, waiting_missions
-from database.embeddings import Embedder, open_embedder
+from database.current_embedder import CurrentEmbedder
+from database.embeddings import Embedder, EmbeddingSettings, open_embedder
 from database.inbox import Delivery, mark_processed, take_deliveries
 from database.memory import Embedded, past_works, store_embedding, unembedded, vector_text
 from database.missions import MAX_ATTEMPTS
 from database.outbox import repeat_wakes
 from database.spending import set_cap
-from errors import AgentsCloudError, RateLimited, Unavailable
+from errors import AgentsCloudError, RateLimited, SettingsError, Unavailable
 from runner.agents import load_agents
-from runner.geography import load_geography, local_geography
+from runner.geography import Zone, load_geography, local_geography
 from runner.github import GitHub
 from runner.github_access import open_github
 from runner.health import Health, serve
@@ -62,7 +65,7 @@ class Gateway:
     health: Health
     redis: redis.asyncio.Redis | None
     github: GitHub
-    embedder: Embedder | None
+    embedder: CurrentEmbedder | None
     history: Sequence[Work]
     new_delivery: asyncio.Event = field(default_factory=asyncio.Event)
     new_wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -131,7 +134,7 @@ class Gateway:
     async def _take(self) -> int:
         async with self.pool.acquire() as connection, connection.transaction():
             deliveries = await take_deliveries(connection, _DELIVERIES_AT_ONCE)
-            embeddings = await self._embeddings(deliveries)
+            embeddings = await self._embeddings(connection, deliveries)
             for delivery in deliveries:
                 result = await self._take_one(connection, delivery, embeddings.get(delivery.delivery_id))
                 await mark_processed(connection, delivery, result)
@@ -150,19 +153,20 @@ class Gateway:
             log.exception("delivery %s", delivery.delivery_id)
             return f"error: {type(broken).__name__}; the gateway's log has the details"
 
-    async def _embeddings(self, deliveries: Sequence[Delivery]) -> dict[str, Embedded]:
+    async def _embeddings(
+        self, connection: Connection, deliveries: Sequence[Delivery]
+    ) -> dict[str, Embedded]:
         texts = {d.delivery_id: text for d in deliveries if (text := text_to_embed(d)) is not None}
         if self.embedder is None or not texts:
             return {}
         try:
-            vectors = await self.embedder.embed(list(texts.values()))
+            space, vectors = await self.embedder.embed(connection, list(texts.values()))
         except AgentsCloudError as away:
             # Memory is then asked by words alone; no issue waits for a model.
             self.health.missing("embeddings", str(away), required=False)
             return {}
-        model, version = self.embedder.model, self.embedder.version
         return {
-            delivery_id: Embedded(vector_text(vector), model, version)
+            delivery_id: Embedded(vector_text(vector), space.model, space.version)
             for delivery_id, vector in zip(texts, vectors, strict=True)
         }
 
@@ -201,17 +205,18 @@ class Gateway:
     async def _embed(self) -> int:
         if self.embedder is None:
             return 0
-        waiting = await unembedded(self.pool, self.embedder.model, 64)
+        try:
+            space = await self.embedder.space(self.pool)
+            waiting = await unembedded(self.pool, space.model, 64)
+            if waiting:
+                space, vectors = await self.embedder.embed(self.pool, [memory.text for memory in waiting])
+        except SettingsError as refused:
+            raise Unavailable(str(refused)) from refused
         if waiting:
-            vectors = await self.embedder.embed([memory.text for memory in waiting])
             async with self.pool.acquire() as connection:
                 for memory, vector in zip(waiting, vectors, strict=True):
                     await store_embedding(
-                        connection,
-                        memory,
-                        model=self.embedder.model,
-                        version=self.embedder.version,
-                        embedding=vector,
+                        connection, memory, model=space.model, version=space.version, embedding=vector
                     )
         return len(waiting)
 
@@ -275,7 +280,9 @@ async def run_gateway(
         port = await stack.enter_async_context(serve(application, settings.host, settings.port))
         started(port)
         if settings.embedding is not None:
-            gateway.embedder = await open_embedder(settings.embedding)
+            gateway.embedder = CurrentEmbedder(
+                await open_embedder(settings.embedding), partial(_reopen, settings.zone)
+            )
             stack.push_async_callback(gateway.embedder.close)
         await gateway.set_caps()
         health.found("start")
@@ -289,3 +296,10 @@ async def run_gateway(
             for task in (loops, stopping):
                 task.cancel()
             await asyncio.gather(loops, stopping, return_exceptions=True)
+
+
+async def _reopen(zone: Zone, model: str) -> Embedder:
+    """The embedder of the model that the database was switched to."""
+    return await open_embedder(
+        EmbeddingSettings.from_environment({**os.environ, "EMBEDDING_MODEL": model}, zone)
+    )
