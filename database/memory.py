@@ -5,9 +5,12 @@ Who asks is decided by the database: policies show a login role the rows of its 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from decimal import Decimal
+from typing import Literal
 from uuid import UUID
 
 import asyncpg
@@ -123,6 +126,82 @@ def _recalled(row: asyncpg.Record, similarity: float, why: str) -> Recalled:
         why=why,
         created_at=row["created_at"],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one issue was worked by an agent; the fields are columns of `agent_memories`.
+
+    `mission_id` makes storing idempotent. `state`: pending until others prove or refute it.
+    """
+
+    agent_name: str
+    mission_id: UUID
+    repository: str
+    """owner/name"""
+    issue_number: int
+    issue_title: str
+    solution_approach: str
+    state: Literal["pending", "succeeded", "failed"] = "pending"
+    proven_by: str | None = None
+    issue_body: str = ""
+    issue_labels: Sequence[str] = ()
+    issue_author: str = ""
+    lessons_learned: str | None = None
+    files: Sequence[str] = ()
+    resolution_time_minutes: float | None = None
+    pr_number: int | None = None
+    pr_merged: bool | None = None
+    review_score: int | None = None
+    """0 to 100"""
+    tokens: int = 0
+    cost_usd: Decimal = Decimal(0)
+
+
+_STORE = "SELECT store_outcome($1, $2::vector, $3, $4)"
+
+
+async def store_outcome(pool: Pool, outcome: Outcome, embedded: Embedded | None = None) -> UUID:
+    """Store an outcome, its statistics and its vector (of title and body) in one transaction; the memory's id.
+
+    Storing the same mission again changes nothing. An agent stores only for itself, and its successes stay pending.
+    Raises asyncpg.InsufficientPrivilegeError for another agent's outcome.
+    """
+    vector, model, version = (
+        (embedded.vector, embedded.model, embedded.version) if embedded else (None, "", "")
+    )
+    memory: UUID = await pool.fetchval(
+        _STORE, json.dumps(asdict(outcome), default=str), vector, model, version
+    )
+    return memory
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStats:
+    """What an agent did so far; all zero before its first mission."""
+
+    agent: str
+    total_missions: int = 0
+    successful_missions: int = 0
+    failed_missions: int = 0
+    avg_resolution_time_minutes: float | None = None
+    success_rate: float = 0.0
+    """Successes among judged missions, 0 to 1."""
+    standing: str = "unproven"
+    """hall of fame, high performer, needs improvement, quarantined, eliminated, or unproven: performance.py."""
+
+
+_STATS = """
+SELECT agent_name, total_missions, successful_missions, failed_missions, avg_resolution_time_minutes, success_rate,
+       standing
+FROM agent_performance WHERE agent_name = $1
+"""
+
+
+async def agent_stats(pool: Pool, agent: str) -> AgentStats:
+    """The statistics of an agent; a runner sees only its own."""
+    row = await pool.fetchrow(_STATS, agent)
+    return AgentStats(agent) if row is None else AgentStats(*row)
 
 
 def vector_text(embedding: Sequence[float]) -> str:
