@@ -21,7 +21,7 @@ from infra.shapes import (
     SystemPod,
 )
 
-MOST_BATCHES = 10  # rather a node more for a while than a rollout in more batches
+LONGEST_LANE = 10  # agents that wait for each other in a rollout; rather a node more for a while
 REDIS_MIB = 256  # on the phase-2 host
 
 
@@ -48,20 +48,23 @@ def fill(
     region: RegionSettings,
     blocks: Sequence[Subnet],
 ) -> tuple[tuple[AgentPlan, ...], tuple[NodeGroupPlan, ...], RegionCapacity]:
-    """Fill a region's node groups (phases 3 and 4): agents with rollout batch, groups, how full they are.
+    """Fill a region's node groups (phases 3 and 4): agents with their lane, groups, how full they are.
 
     Raises PlanError when minimum replicas, a surge, addresses or connections do not fit at `max_size`.
     """
     working = [agent for agent in agents if agent.runs_on == "cloud"]
     groups = [_group(name, working, fleet.system, settings, region) for name in ("critical", "flex")]
     at_rest = [_nodes_at_rest(group, region.name) for group in groups]
-    batched: dict[str, AgentPlan] = {}
+    in_lanes: dict[str, AgentPlan] = {}
+    longest = 0
     for group, nodes in zip(groups, at_rest, strict=True):
         members = [agent for agent in working if agent.node_class == group.name]
-        batched |= _batches(members, group, nodes, region.name)
-    result = tuple(batched.get(agent.agent, agent) for agent in agents)
+        waiting, length = _in_lanes(members, group, nodes, region.name)
+        in_lanes |= waiting
+        longest = max(longest, length)
+    result = tuple(in_lanes.get(agent.agent, agent) for agent in agents)
     plans = tuple(_node_group(group, nodes, settings) for group, nodes in zip(groups, at_rest, strict=True))
-    capacity = _capacity(result, groups, at_rest, fleet, settings, region, blocks)
+    capacity = _capacity(result, groups, at_rest, longest, fleet, settings, region, blocks)
     _refuse_unfit(
         region.name, capacity.loads, "lower the largest size of a group, or choose a larger databaseClass"
     )
@@ -139,21 +142,30 @@ def _nodes_at_rest(group: Group, region: str) -> int:
     return nodes
 
 
-def _batches(agents: Sequence[AgentPlan], group: Group, nodes: int, region: str) -> dict[str, AgentPlan]:
-    """Agents with the batch in which a new image reaches them: a batch's surge fits at once."""
+def _in_lanes(
+    agents: Sequence[AgentPlan], group: Group, nodes: int, region: str
+) -> tuple[dict[str, AgentPlan], int]:
+    """Agents with whom each waits for in a rollout, and the length of the longest chain.
+
+    There are as many lanes as further pods fit, and each lane rolls one agent (its one surge pod) at a time.
+    """
     if not agents:
-        return {}
+        return {}, 0
     largest = max((agent.requests for agent in agents), key=lambda pod: (pod.cpu_millicores, pod.memory_mib))
     room = group.at(nodes).more(largest)
-    if room * MOST_BATCHES < len(agents) and nodes < group.most:
-        # The first surge pods wait for a node that the autoscaler adds, and the rest rolls in few batches.
+    if room * LONGEST_LANE < len(agents) and nodes < group.most:
+        # The first surge pods wait for a node that the autoscaler adds, and the lanes are short.
         room = group.at(nodes + 1).more(largest)
     if not room:
         raise PlanError(
             f"{region}: the {group.name} nodes are full at rest: no agent can be rolled without downtime",
             f"raise the largest size of the {group.name} group",
         )
-    return {agent.agent: replace(agent, batch=index // room) for index, agent in enumerate(agents)}
+    names = [None] * room + [agent.agent for agent in agents]
+    waiting = {
+        agent.agent: replace(agent, after=before) for agent, before in zip(agents, names, strict=False)
+    }
+    return waiting, -(-len(agents) // room)
 
 
 def _node_group(group: Group, nodes: int, settings: Settings) -> NodeGroupPlan:
@@ -176,6 +188,7 @@ def _capacity(
     agents: Sequence[AgentPlan],
     groups: Sequence[Group],
     at_rest: Sequence[int],
+    rollout_steps: int,
     fleet: Fleet,
     settings: Settings,
     region: RegionSettings,
@@ -206,9 +219,8 @@ def _capacity(
         # A runner over the limit waits for its turn: missions get slower, nothing breaks.
         Load("database connections at most", connections, pool, "connections", required=False),
     )
-    batches = 1 + max((agent.batch for agent in working), default=0)
     short = tuple(agent.agent for group in groups for agent in _short_of_maximum(working, group))
-    return RegionCapacity(loads, pods, at_most, batches, *measured, short)
+    return RegionCapacity(loads, pods, at_most, rollout_steps, *measured, short)
 
 
 def _short_of_maximum(agents: Sequence[AgentPlan], group: Group) -> Iterator[AgentPlan]:

@@ -67,7 +67,7 @@ def _capacity(region: RegionPlan) -> dict[str, Any]:
         ],
         "pods_at_rest": capacity.pods_at_rest,
         "pods_at_most": capacity.pods_at_most,
-        "rollout_batches": capacity.rollout_batches,
+        "rollout_steps": capacity.rollout_steps,
         "measured_nodes_at_rest": capacity.measured_nodes_at_rest,
         "measured_pods_at_most": capacity.measured_pods_at_most,
         "fits": all(load.fits for load in capacity.loads if load.required),

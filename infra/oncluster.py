@@ -37,7 +37,7 @@ SERVICE_ACCOUNT = "${aws:PrincipalTag/kubernetes-service-account}"
 
 
 class OnCluster(pulumi.ComponentResource):
-    """Namespace, migration, gateway, then agents batch after batch."""
+    """Namespace, migration, gateway, then the agents, no more at once than the nodes have room for."""
 
     def __init__(
         self,
@@ -151,31 +151,32 @@ class OnCluster(pulumi.ComponentResource):
                 allow(["elasticache:Connect"], self._cache.login_arns(RUNNERS)),
             ],
         )
-        working = [agent for agent in self._scope.region.agents if agent.runs_on == "cloud"]
-        ready: Sequence[pulumi.Resource] = after
-        for batch in sorted({agent.batch for agent in working}):
-            # A batch's surge fits on the nodes; the next one waits until it is done.
-            ready = [
-                deployment
-                for agent in working
-                if agent.batch == batch
-                for deployment in self._agent(agent, identity, ready)
-            ]
+        deployments: dict[str, pulumi.Resource] = {}
+        for agent in self._scope.region.agents:
+            if agent.runs_on == "cloud":
+                # One predecessor each, not a whole batch: Pulumi searches all dependencies for each one it adds.
+                before = [deployments[agent.after]] if agent.after else []
+                deployments[agent.agent] = self._agent(agent, identity, after, before)
 
     def _agent(
-        self, agent: AgentPlan, identity: iam.Role, after: Sequence[pulumi.Resource]
-    ) -> list[pulumi.Resource]:
-        """The Deployment of one agent, with all that belongs to it."""
+        self,
+        agent: AgentPlan,
+        identity: iam.Role,
+        after: Sequence[pulumi.Resource],
+        before: Sequence[pulumi.Resource],
+    ) -> pulumi.Resource:
+        """The Deployment of one agent, made when `before` are rolled, with all that belongs to it."""
         region = self._region
         environment = runner_environment(self._scope, region.datastore, agent, self._cache.url(RUNNERS))
         image = region.registry.image(agent.resource_name, agent.image)
         objects = workload(self._definitions[agent.agent], agent, image, environment)
         association = self._associate(agent.resource_name, identity)
-        return [
-            made
-            for object, made in zip(objects, self._add(objects, after=[*after, association]), strict=True)
-            if object["kind"] == "Deployment"
-        ]
+        rest = [made for made in objects if made["kind"] != "Deployment"]
+        self._add(rest, after=[*after, association])
+        (deployment,) = self._add(
+            [made for made in objects if made["kind"] == "Deployment"], after=[*after, *before, association]
+        )
+        return deployment
 
     def _logs(self, after: Sequence[pulumi.Resource]) -> None:
         scope = self._scope

@@ -21,7 +21,7 @@ def place_agents(
 ) -> dict[str, list[AgentPlan]]:
     """Region → its agents. Below phase 4 all stand in the home region, in phase 4 where the geography says.
 
-    `batch` is 0 throughout; capacity decides it. Raises PlanError that lists all that cannot be placed.
+    `after` is None throughout; capacity decides it. Raises PlanError that lists all that cannot be placed.
     """
     problems = [*_unknown_names(agents, settings), *_collisions(agents)]
     placed: dict[str, list[AgentPlan]] = {region.name: [] for region in settings.active_regions}
@@ -80,7 +80,7 @@ def _agent_plan(agent: Agent, fleet: Fleet, settings: Settings) -> AgentPlan:
         requests=shape.requests,
         limits=shape.limits,
         image=image_suffix(settings.images, agent.name),
-        batch=0,
+        after=None,
     )
 
 

@@ -52,8 +52,8 @@ class AgentPlan:
     limits: Resources
     image: str
     """`:TAG` or `@sha256:…`, to be put behind the repository's URL."""
-    batch: int
-    """A new image rolls batch after batch, so that the surge fits on the nodes at rest."""
+    after: str | None
+    """The agent that must have been rolled before this one is: no more surge at once than the nodes have room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,8 @@ class RegionCapacity:
     pods_at_rest: int
     pods_at_most: int
     """Agent pods that the groups hold at `max_size`."""
-    rollout_batches: int
+    rollout_steps: int
+    """How many agents are rolled one after another, at most, when a new image reaches all."""
     measured_nodes_at_rest: int
     """Nodes at rest if the agents asked for what was measured."""
     measured_pods_at_most: int

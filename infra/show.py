@@ -97,7 +97,7 @@ def _notes(regions: Iterable[RegionPlan]) -> Iterator[str]:
         )
         if region.node_groups:
             yield (
-                f"[dim]  a new image rolls in {capacity.rollout_batches} batches without downtime; with measured "
+                f"[dim]  a new image reaches all in {capacity.rollout_steps} steps without downtime; with measured "
                 f"requests {capacity.measured_nodes_at_rest} such nodes would do, and all would hold "
                 f"{capacity.measured_pods_at_most} pods[/]"
             )

@@ -140,7 +140,7 @@ def test_one_node_more_makes_room_for_the_surge() -> None:
     full = agents(54)
     plan = make_plan(full, geography(full), own_fleet(), settings(homeFlexMaxSize=4), own_prices())
     assert plan.regions[0].node_groups[1].nodes_at_rest == 3
-    assert plan.regions[0].capacity.rollout_batches == 3
+    assert plan.regions[0].capacity.rollout_steps == 3
 
 
 def test_a_host_too_small_for_its_containers_is_refused() -> None:
@@ -181,7 +181,7 @@ def test_a_pin_of_no_agent_is_refused() -> None:
 
 @pytest.mark.parametrize("stack", ["phase3", "prod"])
 @pytest.mark.parametrize("profile", ["proposed", "measured"])
-def test_each_batch_of_a_rollout_fits_beside_what_runs(stack: str, profile: str) -> None:
+def test_all_that_may_be_rolled_at_once_fits_beside_what_runs(stack: str, profile: str) -> None:
     for region in plan_of(stack, profile=profile).regions:
         for group in region.node_groups:
             members = [one for one in region.agents if one.node_class == group.name]
@@ -194,10 +194,20 @@ def test_each_batch_of_a_rollout_fits_beside_what_runs(stack: str, profile: str)
                 group.allocatable.cpu_millicores - used.cpu_millicores,
                 group.allocatable.memory_mib - used.memory_mib,
             )
-            for batch in {one.batch for one in members}:
-                surge = [one.requests for one in members if one.batch == batch]
-                nodes = min(group.nodes_at_rest + 1, group.max_size)
-                assert not pack(running + surge, free, group.max_pods - len(daemons), nodes).left_over
+            # A lane begins with an agent that waits for nobody, and rolls one agent at a time.
+            lanes = [one.requests for one in members if one.after is None]
+            nodes = min(group.nodes_at_rest + 1, group.max_size)
+            assert not pack(running + lanes, free, group.max_pods - len(daemons), nodes).left_over
+
+
+def test_in_a_rollout_every_agent_waits_for_an_earlier_one_of_its_nodes_or_for_nobody() -> None:
+    for region in plan_of("prod").regions:
+        seen: dict[str, str] = {}
+        for one in region.agents:
+            assert one.after is None or seen[one.after] == one.node_class
+            seen[one.agent] = one.node_class
+        followed = [one.after for one in region.agents if one.after]
+        assert len(followed) == len(set(followed))
 
 
 def system_pods(region: RegionPlan, group: str) -> list[Resources]:
