@@ -16,6 +16,9 @@ from errors import SettingsError
 from runner.geography import ZONES, Zone
 
 ExecutorName = Literal["recall", "model", "actions"]
+DATABASE_SCHEMES = ("postgresql", "postgres")
+REDIS_SCHEMES = ("redis", "rediss")
+LEAST_SECRET = 16  # characters of the webhook's secret
 _Value = TypeVar("_Value")
 
 
@@ -34,6 +37,15 @@ class Environment:
         if default is None:
             self._problems.append(SettingsError(f"{name} is not set", f"set the environment variable {name}"))
         return default or ""
+
+    def url(self, name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
+        """A URL of one of `schemes`. A message never shows it, because it may hold a password."""
+        value = self.text(name, default)
+        if value and not value.startswith(tuple(f"{scheme}://" for scheme in schemes)):
+            self._problems.append(
+                SettingsError(f"{name} is no {schemes[0]} URL", f"set {name} to {schemes[0]}://HOST:PORT/…")
+            )
+        return value
 
     def secret(self, name: str) -> str:
         """The variable, or the content of the file that NAME_FILE names; empty where neither is set."""
@@ -62,7 +74,9 @@ class Environment:
         """The variables that are set, under the keys of `names`."""
         least, most = Decimal(0), Decimal(1_000_000)
         return {
-            key: self._parsed(name, "0", Decimal, lambda usd: least <= usd <= most, f"dollars, {least} to {most}")
+            key: self._parsed(
+                name, "0", Decimal, lambda usd: least <= usd <= most, f"dollars, {least} to {most}"
+            )
             for key, name in names.items()
             if self._variables.get(name, "").strip()
         }
@@ -115,7 +129,9 @@ class GitHubSettings:
     @classmethod
     def read(cls, environment: Environment) -> GitHubSettings:
         return cls(
-            api_url=environment.text("GITHUB_API_URL", "https://api.github.com").rstrip("/"),
+            api_url=environment.url("GITHUB_API_URL", ("https", "http"), "https://api.github.com").rstrip(
+                "/"
+            ),
             token=environment.secret("GITHUB_TOKEN"),
             app_id=environment.text("GITHUB_APP_ID", ""),
             app_key=environment.secret("GITHUB_APP_PRIVATE_KEY"),
@@ -174,8 +190,8 @@ class RunnerSettings:
         settings = cls(
             agent=environment.text("AGENT_NAME"),
             agents_folder=Path(environment.text("AGENTS_DIR", ".github/agents")),
-            database_url=environment.text("DATABASE_URL"),
-            redis_url=environment.text("REDIS_URL", ""),
+            database_url=environment.url("DATABASE_URL", DATABASE_SCHEMES),
+            redis_url=environment.url("REDIS_URL", REDIS_SCHEMES, ""),
             host=environment.text("HOST", "127.0.0.1"),
             port=environment.whole("PORT", 8080, 0, 65535),
             runner_id=environment.text("RUNNER_ID", f"{socket.gethostname()}-{os.getpid()}"),
@@ -227,8 +243,8 @@ class GatewaySettings:
             agents_folder=Path(environment.text("AGENTS_DIR", ".github/agents")),
             geography=Path(geography) if geography else None,
             history=Path(history) if history else None,
-            database_url=environment.text("DATABASE_URL"),
-            redis_url=environment.text("REDIS_URL", ""),
+            database_url=environment.url("DATABASE_URL", DATABASE_SCHEMES),
+            redis_url=environment.url("REDIS_URL", REDIS_SCHEMES, ""),
             host=environment.text("HOST", "127.0.0.1"),
             port=environment.whole("PORT", 8080, 0, 65535),
             zone=zone,
@@ -236,16 +252,21 @@ class GatewaySettings:
             executor=cast(ExecutorName, environment.choice("EXECUTOR", "recall", get_args(ExecutorName))),
             embedding=_embedding(environment, variables, zone),
             control_percent=environment.whole("CONTROL_PERCENT", 10, 0, 100),
-            caps=environment.dollars({"mission": "MISSION_CAP_USD", "day": "DAY_CAP_USD", "month": "MONTH_CAP_USD"}),
+            caps=environment.dollars(
+                {"mission": "MISSION_CAP_USD", "day": "DAY_CAP_USD", "month": "MONTH_CAP_USD"}
+            ),
             reconcile_seconds=environment.seconds("RECONCILE_SECONDS", 300, 1, 86400),
             page_hosts=frozenset(environment.text("PAGE_HOSTS", "").replace(",", " ").lower().split()),
             github=GitHubSettings.read(environment),
         )
-        environment.check()
-        if len(settings.webhook_secret) < 16:
-            raise SettingsError(
-                "WEBHOOK_SECRET is shorter than 16 characters", "set the secret of the GitHub webhook"
+        if len(settings.webhook_secret) < LEAST_SECRET:
+            environment.note(
+                SettingsError(
+                    f"WEBHOOK_SECRET is shorter than {LEAST_SECRET} characters",
+                    "set the secret of the GitHub webhook",
+                )
             )
+        environment.check()
         return settings
 
 
