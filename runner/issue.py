@@ -11,6 +11,7 @@ from errors import IssueError
 MAX_TITLE = 1_024
 MAX_BODY = 65_536  # GitHub's own limit for an issue's body, in characters
 MAX_LABELS = 100
+MAX_LOGIN = 100  # GitHub allows 39 characters and "[bot]"
 AGENT_LABEL = "agent:"
 
 
@@ -49,7 +50,7 @@ def issue_from_github(data: Mapping[str, Any], repository: str) -> Issue:
         raise IssueError(f"issue {number} has no title", "give `title` as a text")
     user = data.get("user") or data.get("author") or {}
     user = user if isinstance(user, Mapping) else {"login": str(user)}
-    login = str(user.get("login") or "")
+    login = _clean(user.get("login"), MAX_LOGIN)
     return Issue(
         repository=repository,
         number=number,
