@@ -17,8 +17,9 @@ from infra.credentials import plain_config  # noqa: E402
 from infra.gate import ask_gate  # noqa: E402
 from infra.outlook import plan_stack  # noqa: E402
 
+config, stack = plain_config(), pulumi.get_stack()
 try:
-    settings, plan = plan_stack(ROOT, plain_config(), pulumi.get_stack())
+    settings, plan = plan_stack(ROOT, config, stack)
     gate = ask_gate(ROOT, settings)
 except InputError as wrong:
     raise pulumi.RunError(str(wrong)) from None
@@ -26,5 +27,6 @@ if not gate.passed:
     raise pulumi.RunError(f"{gate.name}: {gate.message}")
 for finding in plan.findings:
     pulumi.log.warn(f"{finding.rule}: {finding.message}")
-for name, value in build(settings, plan).items():
+widest = None if settings.phase == 4 else lambda: plan_stack(ROOT, {**config, "phase": 4}, stack)[1]
+for name, value in build(settings, plan, widest).items():
     pulumi.export(name, value)

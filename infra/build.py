@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pulumi
-import pulumi_aws as aws
 
 from infra.budget import Budget
-from infra.datastore import BackupCopy
+from infra.datatier import DataTier
 from infra.delivery import Delivery
-from infra.peering import End, Peering
+from infra.leaving import OUTPUT as DATA_REGIONS
+from infra.leaving import keep_data
+from infra.peering import Peering
 from infra.plan import Plan
 from infra.region import Region
 from infra.routing import new_zone
@@ -22,52 +24,38 @@ from runner.agents import load_agents
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def build(settings: Settings, plan: Plan) -> dict[str, Any]:
-    """Register every resource of the plan. Gives the stack's outputs."""
+def build(settings: Settings, plan: Plan, widest: Callable[[], Plan] | None = None) -> dict[str, Any]:
+    """Register every resource of the plan. Gives the stack's outputs.
+
+    `widest` gives the plan of phase 4 to a stack below it, which keeps what a former phase 4 left.
+    """
     definitions = {agent.name: agent for agent in load_agents(ROOT / settings.agents_dir)}
     geography = (ROOT / settings.geography_file).read_text(encoding="utf-8")
-    scopes = [Scope(settings, region) for region in plan.regions]
-    home = scopes[0]
-    providers = {scope.region.name: region_provider(scope, scope.region.name) for scope in scopes}
-    in_home = pulumi.ResourceOptions(provider=providers[home.region.name])
-    zone = None if settings.hosted_zone_id else new_zone(home, in_home)
+    tiers = [DataTier(Scope(settings, region)) for region in plan.regions]
+    home = tiers[0]
+    in_home = pulumi.ResourceOptions(provider=home.provider)
+    zone = None if settings.hosted_zone_id else new_zone(home.scope, in_home)
     zone_id = zone.zone_id if zone else settings.hosted_zone_id
-    delivery = Delivery(home, in_home)
-    regions = [
-        Region(scope, providers[scope.region.name], zone_id, definitions, geography, delivery.roles["deploy"])
-        for scope in scopes
-    ]
-    for region in regions:
-        _copy_backups(region)
+    delivery = Delivery(home.scope, in_home)
+    regions = [Region(tier, zone_id, definitions, geography, delivery.roles["deploy"]) for tier in tiers]
     if len(regions) == 2:
-        Peering(*(End(region, providers[region.scope.region.name]) for region in regions))
-    outputs: dict[str, Any] = {region.scope.region.name: region.outputs for region in regions}
+        Peering(*regions)
     if settings.account_budgets:
-        Budget(home, regions[0].alarms.topic, in_home)
-    if zone:
-        outputs["nameServers"] = zone.name_servers
-    outputs["githubRoles"] = delivery.roles
+        Budget(home.scope, home.alarms.topic, in_home)
     return {
-        **outputs,
+        **{region.scope.region.name: region.outputs for region in regions},
+        DATA_REGIONS: _data_regions(settings, tiers, widest),
         "phase": settings.phase,
         "bill": {"base": str(plan.bill.base), "worst": str(plan.bill.worst)},
         "gateOverride": settings.gate.override,
+        "githubRoles": delivery.roles,
+        "nameServers": zone.name_servers if zone else None,
     }
 
 
-def _copy_backups(region: Region) -> None:
-    recovery = region.scope.region.database.backup_copy_region
-    if recovery is not None:
-        provider = region_provider(region.scope, recovery)
-        options = pulumi.ResourceOptions(parent=region, provider=provider)
-        BackupCopy(region.scope, region.datastore.instance, options)
-
-
-def region_provider(scope: Scope, region: str) -> aws.Provider:
-    """The only way to a region. It refuses every other account and puts the tags on."""
-    return aws.Provider(
-        region,
-        region=region,
-        allowed_account_ids=[scope.settings.account_id],
-        default_tags={"tags": scope.tags},
-    )
+def _data_regions(
+    settings: Settings, tiers: Sequence[DataTier], widest: Callable[[], Plan] | None
+) -> pulumi.Input[list[str]]:
+    if widest is None or not settings.protect:
+        return [tier.scope.region.name for tier in tiers[1:]]
+    return keep_data(tiers[0], widest)

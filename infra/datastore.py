@@ -7,6 +7,7 @@ from pulumi_aws import cloudwatch, ec2, kms, rds, vpc
 
 from infra.network import Network
 from infra.scope import Scope
+from infra.shapes import DatabasePlan
 
 PORT = 5432
 DATABASE = "agents"
@@ -153,13 +154,14 @@ class Datastore(pulumi.ComponentResource):
 class BackupCopy(pulumi.ComponentResource):
     """Automated backups of a database, copied to another region of the same legal zone for recovery there."""
 
-    def __init__(self, scope: Scope, source: rds.Instance, opts: pulumi.ResourceOptions) -> None:
+    def __init__(
+        self, scope: Scope, plan: DatabasePlan, source: rds.Instance, opts: pulumi.ResourceOptions
+    ) -> None:
         """`opts` carry the provider of the recovery region."""
         super().__init__("agents-cloud:infra:BackupCopy", scope.resource("backup-copy"), None, opts)
-        recovery = scope.region.database.backup_copy_region
         key = kms.Key(
             scope.resource("backup-key"),
-            description=f"Backup copies of {scope.prefix} from {scope.region.name} in {recovery}",
+            description=f"Backup copies of {scope.prefix} from {scope.region.name}",
             enable_key_rotation=True,
             deletion_window_in_days=30,
             opts=scope.holds_data(self),
@@ -168,7 +170,7 @@ class BackupCopy(pulumi.ComponentResource):
             scope.resource("backup-copy"),
             source_db_instance_arn=source.arn,
             kms_key_id=key.arn,
-            retention_period=scope.region.database.backup_days,
+            retention_period=plan.backup_days,
             opts=scope.holds_data(self),
         )
         self.register_outputs({})

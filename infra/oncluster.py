@@ -56,12 +56,12 @@ class OnCluster(pulumi.ComponentResource):
         )
         self._region, self._scope, self._definitions = region, scope, definitions
         child = pulumi.ResourceOptions(parent=self)
-        self.cluster = Cluster(scope, region.network, region.key, deploy_role, child)
-        self._cache = Cache(scope, region.network, region.key, child)
-        for store in (region.datastore.admit, self._cache.admit):
+        self.cluster = Cluster(scope, region.data.network, region.data.key, deploy_role, child)
+        self._cache = Cache(scope, region.data.network, region.data.key, child)
+        for store in (region.data.datastore.admit, self._cache.admit):
             store("cluster", group=self.cluster.node_group_id)
-        nodes = NodeGroups(scope, region.network, self.cluster, child)
-        controllers = Controllers(scope, self.cluster, region.network.vpc.id, nodes.groups, child)
+        nodes = NodeGroups(scope, region.data.network, self.cluster, child)
+        controllers = Controllers(scope, self.cluster, region.data.network.vpc.id, nodes.groups, child)
         self._logs(nodes.groups)
 
         base = self._add(
@@ -72,8 +72,8 @@ class OnCluster(pulumi.ComponentResource):
         self._owner = self._role(
             "owner",
             [
-                allow(["secretsmanager:GetSecretValue"], region.datastore.secret_arn),
-                allow(["kms:Decrypt"], region.key.arn),
+                allow(["secretsmanager:GetSecretValue"], region.data.datastore.secret_arn),
+                allow(["kms:Decrypt"], region.data.key.arn),
             ],
         )
         self.migrated = self._migrate(base)
@@ -86,7 +86,7 @@ class OnCluster(pulumi.ComponentResource):
 
     def owner_environment(self) -> Environment:
         """What a job reads that works on the region's database as its owner."""
-        return owner_environment(self._scope, self._region.datastore)
+        return owner_environment(self._scope, self._region.data.datastore)
 
     def run_as_owner(
         self,
@@ -117,11 +117,11 @@ class OnCluster(pulumi.ComponentResource):
         identity = self._role(
             name,
             [
-                allow(["rds-db:connect"], region.datastore.login_arn(name)),
+                allow(["rds-db:connect"], region.data.datastore.login_arn(name)),
                 allow(["elasticache:Connect"], self._cache.login_arns(GATEWAY)),
             ],
         )
-        environment = gateway_environment(self._scope, region.datastore, self._cache.url(GATEWAY))
+        environment = gateway_environment(self._scope, region.data.datastore, self._cache.url(GATEWAY))
         objects = gateway_objects.gateway(
             self.system(name),
             region.registry.image(name, version(self._scope.settings, name)),
@@ -143,7 +143,7 @@ class OnCluster(pulumi.ComponentResource):
 
     def _agents(self, after: Sequence[pulumi.Resource]) -> None:
         """One role for all: each session may be one database role, that of its own service account."""
-        datastore = self._region.datastore
+        datastore = self._region.data.datastore
         identity = self._role(
             "runner",
             [
@@ -167,7 +167,7 @@ class OnCluster(pulumi.ComponentResource):
     ) -> pulumi.Resource:
         """The Deployment of one agent, made when `before` are rolled, with all that belongs to it."""
         region = self._region
-        environment = runner_environment(self._scope, region.datastore, agent, self._cache.url(RUNNERS))
+        environment = runner_environment(self._scope, region.data.datastore, agent, self._cache.url(RUNNERS))
         image = region.registry.image(agent.resource_name, agent.image)
         objects = workload(self._definitions[agent.agent], agent, image, environment)
         association = self._associate(agent.resource_name, identity)
@@ -184,7 +184,7 @@ class OnCluster(pulumi.ComponentResource):
             scope.resource("agents"),
             name=f"/agents-cloud/{scope.settings.stack}/agents",
             retention_in_days=scope.settings.log_days,
-            kms_key_id=self._region.key.arn,
+            kms_key_id=self._region.data.key.arn,
             opts=pulumi.ResourceOptions(parent=self),
         )
         pod = self.system(log_objects.NAME)
@@ -200,7 +200,7 @@ class OnCluster(pulumi.ComponentResource):
         association = self._associate(log_objects.NAME, identity, namespace=pod.namespace)
         objects = log_objects.logs(pod, scope.region.name, f"/agents-cloud/{scope.settings.stack}/agents")
         self._add(objects, after=[*after, association])
-        self._region.alarms.add_errors(group)
+        self._region.data.alarms.add_errors(group)
 
     def _add(self, objects: Sequence[Manifest], *, after: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
         options = {

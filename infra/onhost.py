@@ -40,23 +40,25 @@ class OnHost(pulumi.ComponentResource):
         )
         child = pulumi.ResourceOptions(parent=self)
         files = _files(region, definitions) | {"agent_geography.yaml": geography}
-        release = Release(scope, region.key, files, child)
-        parameters = store(scope, region.key, credentials, self)
+        release = Release(scope, region.data.key, files, child)
+        parameters = store(scope, region.data.key, credentials, self)
         self.host = Host(
             scope,
-            region.network,
-            region.datastore,
-            region.key,
+            region.data.network,
+            region.data.datastore,
+            region.data.key,
             release,
             region.registry.host,
             parameters,
             child,
         )
-        door = FrontDoor(scope, region.network, self.host, region.key, region.webhook.certificate, child)
+        door = FrontDoor(
+            scope, region.data.network, self.host, region.data.key, region.webhook.certificate, child
+        )
         target = door.domain.domain_name_configuration
         region.webhook.lead_to(target["target_domain_name"], target["hosted_zone_id"], checked=False)
-        region.alarms.add_errors(self.host.logs)
-        region.alarms.add(
+        region.data.alarms.add_errors(self.host.logs)
+        region.data.alarms.add(
             Alarm(
                 "host",
                 "The host fails its status checks",
@@ -74,7 +76,7 @@ class OnHost(pulumi.ComponentResource):
 
 def _files(region: Region, definitions: Mapping[str, Agent]) -> dict[str, pulumi.Input[str]]:
     """The compose file and one fragment an agent. What is known only in AWS is filled in as they are made."""
-    scope, datastore, registry = region.scope, region.datastore, region.registry
+    scope, datastore, registry = region.scope, region.data.datastore, region.registry
     planned = [agent for agent in scope.region.agents if agent.runs_on == "cloud"]
     images = {name: registry.image(name, version(scope.settings, name)) for name in ("gateway", "migrate")}
     environment = {
@@ -96,6 +98,6 @@ def _files(region: Region, definitions: Mapping[str, Agent]) -> dict[str, pulumi
 
 def _fragment(region: Region, agent: AgentPlan, definition: Agent) -> pulumi.Output[str]:
     image = region.registry.image(agent.resource_name, agent.image)
-    environment = runner_environment(region.scope, region.datastore, agent, REDIS)
+    environment = runner_environment(region.scope, region.data.datastore, agent, REDIS)
     known = pulumi.Output.all(image=image, environment=environment)
     return known.apply(lambda known: agent_file(definition, agent, known["image"], known["environment"]))

@@ -30,7 +30,7 @@ def replication(
     environment = cluster.owner_environment() | {
         "REGION": scope.region.name,
         "PEER_REGION": peer.scope.region.name,
-        "PEER_HOST": peer.datastore.instance.address,
+        "PEER_HOST": peer.data.datastore.instance.address,
     }
     objects = database_job(
         REPLICATE,

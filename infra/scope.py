@@ -36,16 +36,8 @@ class Scope:
         return f"{self.prefix}-{self.region.name}-{what}"
 
     def holds_data(self, parent: pulumi.Resource, **options: Any) -> pulumi.ResourceOptions:
-        """Options of what holds data, or what that stands in: `pulumi up` may neither replace nor delete it.
-
-        In the home region it is protected. The second region goes when a stack leaves phase 4, and protection would
-        fail that `up`: there it is let go from the state and stays in AWS.
-        """
-        keep = self.settings.protect
-        home = self.region.home
-        return pulumi.ResourceOptions(
-            parent=parent, protect=keep and home, retain_on_delete=keep and not home, **options
-        )
+        """Options of what holds data, or what that stands in: `pulumi up` may neither replace nor delete it."""
+        return pulumi.ResourceOptions(parent=parent, protect=self.settings.protect, **options)
 
     @property
     def tags(self) -> dict[str, str]:

@@ -5,19 +5,15 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 from infra.outputs import OUTPUTS, answer, known
+from infra.replacements import replacing
 from tests.engine.provider import UNKNOWN, Change, Cloud, Properties, Refused, Thing, changed_paths
 
 ACCOUNT = "000000000000"
-REPLACEMENTS = Path(__file__).parents[2] / "infra" / "replacements.yaml"
 # Limits of names, from the services' API references (CreateRole, CreateDBInstance, CreateReplicationGroup, …).
 NAMES: Mapping[str, tuple[str, str]] = {
     "aws:iam/role:Role": ("name", r"[\w+=,.@-]{1,64}"),
@@ -64,18 +60,13 @@ HELD_BY: Mapping[str, tuple[tuple[str, str], ...]] = {
 }
 
 
-@cache
-def replacements() -> Mapping[str, frozenset[str]]:
-    """Type → properties whose change replaces the resource."""
-    entries = yaml.safe_load(REPLACEMENTS.read_text(encoding="utf-8"))
-    return {kind: frozenset(entry["replaces"]) for kind, entry in entries.items()}
-
-
 @dataclass
 class Aws(Cloud):
     name: str = "aws"
     account: str = ACCOUNT
     made: int = 0
+    on_cluster_gone: Callable[[str], None] = field(default=lambda region: None)
+    """Told the region of a cluster that is deleted: its objects are gone with it."""
 
     def region(self, configuration: Mapping[str, Any]) -> str:
         accounts = configuration.get("allowedAccountIds")
@@ -95,8 +86,8 @@ class Aws(Cloud):
 
     def diff(self, type: str, old: Properties, new: Properties) -> Change:
         changed = changed_paths(old, new)
-        replacing = replacements().get(type, frozenset())
-        return Change(changed, [path for path in changed if _prefixes(path) & replacing])
+        paths = replacing(type)
+        return Change(changed, [path for path in changed if _prefixes(path) & paths])
 
     def planned(self, type: str, inputs: Properties) -> Properties:
         nested = known()[type].get("nested", {})
@@ -123,9 +114,15 @@ class Aws(Cloud):
         ):
             raise Refused(f"{thing.id} has deletion protection: lift it first")
         for holder, key in HELD_BY.get(thing.type, ()):
-            held = [other.id for other in self.of_type(holder) if other.inputs.get(key) == thing.id]
+            held = [
+                other.id
+                for other in self.of_type(holder)
+                if other.region == thing.region and other.inputs.get(key) == thing.id
+            ]
             if held:
                 raise Refused(f"DependencyViolation: {thing.id} is held by {', '.join(held)}")
+        if thing.type == "aws:eks/cluster:Cluster":
+            self.on_cluster_gone(thing.region)
 
     def _refuse(self, type: str, region: str, inputs: Properties) -> None:
         keys = UNIQUE.get(type, ())
@@ -142,8 +139,8 @@ class Aws(Cloud):
                 _refuse_policy(type, key, inputs[key])
 
     def _refuse_subnet(self, region: str, inputs: Properties) -> None:
-        vpc = self.things.get(("aws:ec2/vpc:Vpc", inputs["vpcId"]))
-        if vpc is None or vpc.region != region:
+        vpc = self.things.get((region, "aws:ec2/vpc:Vpc", inputs["vpcId"]))
+        if vpc is None:
             raise Refused(f"InvalidVpcID.NotFound: {inputs['vpcId']} in {region}")
         block = ipaddress.IPv4Network(inputs["cidrBlock"])
         if not block.subnet_of(ipaddress.IPv4Network(vpc.inputs["cidrBlock"])):

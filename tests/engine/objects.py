@@ -34,6 +34,10 @@ class Kubernetes(Cloud):
         server = yaml.safe_load(configuration["kubeconfig"])["clusters"][0]["cluster"]["server"]
         return str(server.split(".")[-4])
 
+    def forget(self, region: str) -> None:
+        """The cluster of `region` is gone, and every object with it."""
+        self.things = {key: thing for key, thing in self.things.items() if thing.region != region}
+
     def diff(self, type: str, old: Properties, new: Properties) -> Change:
         changed = changed_paths(old, new)
         replacing = EVERYWHERE + REPLACES.get(new.get("kind", ""), ())
@@ -49,8 +53,8 @@ class Kubernetes(Cloud):
         metadata = inputs.get("metadata", {})
         if not LABEL.fullmatch(metadata.get("name", "").replace(".", "-").replace(":", "-")):
             raise Refused(f"{type} {name}: metadata.name {metadata.get('name')!r} is no DNS name")
-        id = "/".join(part for part in (region, metadata.get("namespace"), metadata["name"]) if part)
-        if (type, id) in self.things:
+        id = "/".join(part for part in (metadata.get("namespace"), metadata["name"]) if part)
+        if (region, type, id) in self.things:
             raise Refused(f'{type} "{id}" already exists')
         outputs = dict(inputs)
         if inputs.get("kind") == "Ingress":
@@ -59,8 +63,8 @@ class Kubernetes(Cloud):
         return Thing(type, id, region, inputs, outputs)
 
     def _release(self, type: str, region: str, inputs: Properties) -> Thing:
-        id = f"{region}/{inputs['namespace']}/{inputs['name']}"
-        if (type, id) in self.things:
+        id = f"{inputs['namespace']}/{inputs['name']}"
+        if (region, type, id) in self.things:
             raise Refused(f"cannot re-use a name that is still in use: {id}")
         return Thing(
             type, id, region, inputs, inputs | {"status": {"status": "deployed", "name": inputs["name"]}}

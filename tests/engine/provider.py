@@ -51,10 +51,10 @@ class Change:
 
 @dataclass
 class Cloud(ABC):
-    """What a kind of cloud answers. `things` is what exists, by (type, id)."""
+    """What a kind of cloud answers. `things` is what exists, by (region, type, id)."""
 
     name: str
-    things: dict[tuple[str, str], Thing] = field(default_factory=dict)
+    things: dict[tuple[str, str, str], Thing] = field(default_factory=dict)
     unreachable: set[str] = field(default_factory=set)
     """Regions whose calls fail."""
     calls: list[tuple[str, str]] = field(default_factory=list)
@@ -88,7 +88,7 @@ class Cloud(ABC):
         """Raises Refused where something still holds `thing`."""
 
     def of_type(self, type: str) -> list[Thing]:
-        return [thing for (kind, _), thing in self.things.items() if kind == type]
+        return [thing for thing in self.things.values() if thing.type == type]
 
 
 class Provider(provider_pb2_grpc.ResourceProviderServicer):
@@ -154,13 +154,13 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
                 thing = self._cloud.create(_type(request.urn), _name(request.urn), region, inputs)
             except Refused as refused:
                 context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(refused))
-            self._cloud.things[thing.type, thing.id] = thing
+            self._cloud.things[region, thing.type, thing.id] = thing
         return provider_pb2.CreateResponse(id=thing.id, properties=_write(thing.outputs))
 
     def Read(self, request: Any, context: Any) -> Any:
         with self._lock:
-            self._reach("read", request, context)
-            thing = self._cloud.things.get((_type(request.urn), request.id))
+            region = self._reach("read", request, context)
+            thing = self._cloud.things.get((region, _type(request.urn), request.id))
         if thing is None:
             return provider_pb2.ReadResponse()
         return provider_pb2.ReadResponse(
@@ -170,10 +170,10 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Update(self, request: Any, context: Any) -> Any:
         inputs = _read(request.news)
         with self._lock:
-            self._reach("update", request, context)
+            region = self._reach("update", request, context)
             if request.preview:
                 return provider_pb2.UpdateResponse(properties=_write(_read(request.olds) | inputs))
-            thing = self._cloud.things[_type(request.urn), request.id]
+            thing = self._cloud.things[region, _type(request.urn), request.id]
             try:
                 thing.outputs = self._cloud.update(thing, inputs)
             except Refused as refused:
@@ -183,8 +183,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def Delete(self, request: Any, context: Any) -> Any:
         with self._lock:
-            self._reach("delete", request, context)
-            key = _type(request.urn), request.id
+            region = self._reach("delete", request, context)
+            key = region, _type(request.urn), request.id
             if key in self._cloud.things:
                 try:
                     self._cloud.delete(self._cloud.things[key])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pulumi import automation
 
 
@@ -62,8 +63,15 @@ class Stack:
 
     def configure(self, **config: str) -> None:
         """Set plain configuration values."""
-        for key, value in config.items():
-            self._stack.set_config(key, automation.ConfigValue(value))
+        self._stack.set_all_config({key: automation.ConfigValue(value) for key, value in config.items()})
+
+    def configure_list(self, **config: list[str]) -> None:
+        """Set lists: the configuration file holds them as YAML, which the CLI writes entry by entry."""
+        for key, values in config.items():
+            path = self.folder / f"Pulumi.{self._stack.name}.yaml"
+            content = yaml.safe_load(path.read_text())
+            content["config"][f"agents-cloud:{key}"] = values
+            path.write_text(yaml.safe_dump(content))
 
     def secret(self, **config: str) -> None:
         for key, value in config.items():
