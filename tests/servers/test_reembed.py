@@ -1,0 +1,230 @@
+"""The model of all memories changes while agents recall: nothing is compared across models, nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from database.backfill import backfill
+from database.connect import Connection
+from database.current_embedder import CurrentEmbedder
+from database.embeddings.protocol import Embedder
+from database.memory import Embedded, recall, store_embedding, unembedded, vector_text
+from database.missions import NewMission, add_mission
+from database.owner import open_owner
+from database.pull_requests import read_pull_requests
+from database.reembed import reembed
+from database.vectors import Space, adopt_space, current_space
+from errors import EmbeddingMismatch, SettingsError, Unavailable
+from tests.servers.conftest import Database
+from tests.servers.database_command import command
+from tests.servers.test_backfill import pull_request, write
+from tests.servers.test_embeddings_openai import KEY, Api, api  # noqa: F401 - a fixture
+from tests.servers.word_embedder import WordEmbedder
+
+AGENT = "cloud-architect"
+OLD = WordEmbedder("old", 8)
+WORKS = 30
+COUNT = "SELECT count(*) FROM agent_memory_embeddings WHERE model = $1 AND dimension = $2 AND version = $3"
+
+
+@pytest.fixture
+async def owner(database: Database, tmp_path) -> AsyncIterator[Connection]:
+    """An agent with thirty successes in the space of OLD."""
+    await database.register(AGENT, "secure-ninja")
+    file = write(tmp_path, [pull_request(n, AGENT if n % 3 else "secure-ninja") for n in range(1, WORKS + 1)])
+    async with open_owner(database.url("agents_owner")) as connection:
+        await adopt_space(connection, Space.of(OLD))
+        await backfill(connection, read_pull_requests(file), "octo/planets", OLD)
+        yield connection
+
+
+async def count_in(connection: Connection, embedder: Embedder) -> int:
+    count: int = await connection.fetchval(COUNT, embedder.model, embedder.dimension, embedder.version)
+    return count
+
+
+async def recalled_in(database: Database, embedder: Embedder) -> int:
+    """How many an agent recalls with a vector of the embedder's space."""
+    title, body = "Case 1", "What was done in case 1"
+    (vector,) = await embedder.embed([f"{title}\n{body}"])
+    embedded = Embedded(vector_text(vector), embedder.model, embedder.version)
+    async with database.agent_pool(AGENT) as pool:
+        return len(await recall(pool, AGENT, title=title, body=body, embedded=embedded, threshold=0.0))
+
+
+async def test_every_memory_comes_into_the_new_space_and_the_former_vectors_go(owner, database):
+    new = WordEmbedder("new", 12)
+    done = await reembed(owner, new)
+    assert (done.former, done.current) == (Space.of(OLD), Space.of(new))
+    assert (done.embedded, done.removed) == (WORKS, WORKS)
+    assert await current_space(owner) == Space.of(new)
+    assert (await count_in(owner, OLD), await count_in(owner, new)) == (0, WORKS)
+    assert await recalled_in(database, new) == 5
+
+
+async def test_agents_recall_in_the_former_space_until_the_switch(owner, database):
+    recalled = []
+
+    async def look(batch: int) -> None:
+        recalled.append((await recalled_in(database, OLD), await count_in(owner, OLD)))
+
+    await reembed(owner, WordEmbedder("new", 12, before_batch=look))
+    assert recalled == [(5, WORKS)] * 2, "one batch an agent"
+
+
+async def test_vectors_of_two_models_are_never_compared(owner, database):
+    new = WordEmbedder("new", 8)
+    await reembed(owner, new, keep_former=True)
+    assert (await count_in(owner, OLD), await count_in(owner, new)) == (WORKS, WORKS)
+    with pytest.raises(EmbeddingMismatch):
+        await recalled_in(database, OLD)
+    assert await recalled_in(database, new) == 5
+
+
+@pytest.mark.parametrize("new", [WordEmbedder("old", 12), WordEmbedder("old", 8, "2")])
+async def test_another_dimension_or_version_of_the_same_model_is_another_space(owner, database, new):
+    done = await reembed(owner, new, keep_former=True)
+    assert done.embedded == WORKS
+    assert (await count_in(owner, OLD), await count_in(owner, new)) == (WORKS, WORKS)
+    with pytest.raises(EmbeddingMismatch):
+        await recalled_in(database, OLD)
+
+
+async def test_the_way_back_needs_no_embedding_where_the_former_vectors_were_kept(owner, database):
+    await reembed(owner, WordEmbedder("new", 12), keep_former=True)
+    done = await reembed(owner, OLD)
+    assert (done.embedded, done.removed) == (0, WORKS)
+    assert await recalled_in(database, OLD) == 5
+
+
+async def test_a_second_run_finds_nothing_to_do(owner):
+    new = WordEmbedder("new", 12)
+    await reembed(owner, new)
+    done = await reembed(owner, new)
+    assert (done.embedded, done.missions, done.removed) == (0, 0, 0)
+
+
+async def test_missions_that_wait_are_brought_along(owner, database):
+    async with database.connect("gateway") as gateway:
+        (vector,) = await OLD.embed(["t\nb"])
+        await add_mission(
+            gateway,
+            NewMission(
+                repository="octo/planets",
+                issue_number=900,
+                event="opened",
+                title="t",
+                body="b",
+                labels=[],
+                author="alice",
+                zone="US",
+                state="queued",
+                agent=AGENT,
+                embedding=vector_text(vector),
+                embedding_model="old",
+                embedding_version="1",
+            ),
+        )
+    new = WordEmbedder("new", 12)
+    assert (await reembed(owner, new)).missions == 1
+    row = await owner.fetchrow(
+        "SELECT embedding_model, embedding_version, vector_dims(embedding) AS dimension FROM missions"
+    )
+    assert tuple(row) == ("new", "1", 12)
+
+
+async def test_what_is_learned_meanwhile_is_not_left_behind(owner, tmp_path, database):
+    async def learn(batch: int) -> None:
+        if batch == 2:  # the first agent is done already
+            file = write(tmp_path, [pull_request(99, AGENT)])
+            async with open_owner(database.url("agents_owner")) as other:
+                await backfill(other, read_pull_requests(file), "octo/planets", OLD)
+
+    new = WordEmbedder("new", 12, before_batch=learn)
+    assert (await reembed(owner, new)).embedded == WORKS + 1
+    assert await count_in(owner, new) == WORKS + 1
+
+
+async def test_one_at_a_time(owner, database):
+    async def again(batch: int) -> None:
+        async with open_owner(database.url("agents_owner")) as other:
+            with pytest.raises(Unavailable, match="another `reembed` is at it"):
+                await reembed(other, WordEmbedder("third", 4))
+
+    await reembed(owner, WordEmbedder("new", 12, before_batch=again))
+
+
+async def test_a_vector_of_another_space_is_refused_with_the_command_that_changes_all(owner, database):
+    async with database.connect("gateway") as gateway, database.pool("gateway") as pool:
+        await owner.execute(
+            "DELETE FROM agent_memory_embeddings WHERE memory_id = (SELECT min(id::text)::uuid FROM agent_memories)"
+        )
+        (memory,) = await unembedded(pool, "old", 5)
+        with pytest.raises(
+            asyncpg.RaiseError, match=r"memories are embedded with old \(dimension 8"
+        ) as refused:
+            await store_embedding(gateway, memory, model="new", version="1", embedding=[1.0] * 12)
+        assert "python -m database reembed --to MODEL" in refused.value.hint
+        assert await unembedded(pool, "old", 5) == [memory]
+
+
+async def test_a_process_with_another_model_is_refused_at_its_start(owner, database):
+    async with database.pool("gateway") as pool:
+        wrong = CurrentEmbedder(WordEmbedder("new", 12), reopen=must_not_reopen)
+        with pytest.raises(SettingsError, match=r"embedded with old .*reembed --to openai:new:12"):
+            await wrong.embed(pool, ["text"])
+        with pytest.raises(SettingsError):
+            await wrong.embed(pool, ["text"])
+
+
+async def must_not_reopen(model: str) -> Embedder:
+    raise AssertionError(model)
+
+
+async def test_a_running_process_follows_the_switch(owner, database):
+    asked = []
+
+    async def reopen(model: str) -> Embedder:
+        asked.append(model)
+        return WordEmbedder("new", 12)
+
+    async with database.pool("gateway") as pool:
+        current = CurrentEmbedder(OLD, reopen)
+        assert (await current.embed(pool, ["text"]))[0] == Space.of(OLD)
+        await reembed(owner, WordEmbedder("new", 12))
+        space, vectors = await current.embed(pool, ["text"])
+        assert (space, len(vectors[0])) == (Space("new", 12, "1"), 12)
+        assert asked == ["openai:new:12"]
+
+
+async def test_the_first_process_decides_which_model_is_current(database):
+    async with database.pool("gateway") as pool:
+        assert await current_space(pool) is None
+        await CurrentEmbedder(OLD, must_not_reopen).embed(pool, ["text"])
+        assert await current_space(pool) == Space.of(OLD)
+
+
+async def test_the_command_goes_to_the_service_and_tells_what_it_did(owner, database, api: Api):  # noqa: F811
+    where = {
+        "EMBEDDING_ENDPOINTS": f"US={api.url}",
+        "EMBEDDING_ENDPOINT": api.url,
+        "OPENAI_API_KEY": KEY,
+    }
+    code, out, err = await command(database, "reembed", "--to", "openai:text-embedding-3-small:64", **where)
+    assert (code, err) == (0, "")
+    assert (
+        "memories are embedded with text-embedding-3-small (dimension 64, version 1), before with old" in out
+    )
+    assert "set EMBEDDING_MODEL=openai:text-embedding-3-small:64 for their next start" in out
+    assert await current_space(owner) == Space("text-embedding-3-small", 64, "1")
+    assert sum(len(request["input"]) for request in api.requests) == WORKS
+
+
+async def test_a_model_that_nobody_knows_changes_nothing(owner, database):
+    code, out, err = await command(database, "reembed", "--to", "bert")
+    assert (code, out) == (1, "")
+    assert "'bert', which is no known model" in err
+    assert await current_space(owner) == Space.of(OLD)
