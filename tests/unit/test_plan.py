@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from decimal import Decimal
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +14,11 @@ from errors import PlanError
 from infra.nodes import pack
 from infra.plan import Plan, make_plan
 from infra.shapes import AgentPlan, RegionPlan, Resources
-from runner.geography import Geography, Region
+from runner.agents import load_agents
+from runner.geography import Geography, Region, load_geography
 from tests.unit.stacks import (
     PRESETS,
+    ROOT,
     agent,
     agents,
     geography,
@@ -45,6 +48,13 @@ def test_the_proposals_requests_stay_within_budget_and_ceiling(stack: str, budge
 @pytest.mark.parametrize(("stack", "budget"), [("phase3", 600), ("prod", 1200)])
 def test_measured_requests_cost_at_most_65_percent_of_the_budget(stack: str, budget: int) -> None:
     assert plan_of(stack, profile="measured").bill.base <= Decimal("0.65") * budget
+
+
+@pytest.mark.parametrize("stack", PRESETS.values())
+def test_the_agents_of_a_real_ecosystem_cost_the_same(stack: str, real: Path) -> None:
+    theirs = load_agents(real / "agents")
+    where = load_geography(ROOT / "agent_geography.yaml", theirs)
+    assert make_plan(theirs, where, own_fleet(), settings(stack), own_prices()).bill == plan_of(stack).bill
 
 
 def test_requests_replicas_and_maxima_are_the_proposals() -> None:
