@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -18,7 +19,8 @@ PLACES = {"text": 0.3, "responsibilities": 0.5, "description": 2.0, "name": 5.0}
 FIELD_FACTOR = 0.5  # a shared field of work counts this much of a shared word
 FIELD_PLACES = ("description", "name")  # prose touches every field
 FIELD_SATURATION = 2.0  # terms of one field after which more of them add nothing
-RAREST_FIELD = 0.1  # share of definitions; else the only definition that names a field would take it all
+RAREST_FIELD = 0.15  # share of definitions; else the only definition that names a field would take it all
+CARE = 1.1
 BOILERPLATE_SHARE = 0.35  # a line or term in more of the definitions tells nobody apart
 FEWEST_FOR_RARITY = 20  # below this many definitions rarity is reckoned as among this many
 
@@ -42,12 +44,15 @@ class DefinitionIndex:
         boilerplate = _boilerplate_lines(agents)
         profiles = [_profile(agent, boilerplate, vocabulary) for agent in agents]
         frequency = Counter(term for profile in profiles for term in profile)
+        care = _care(
+            [sum(1 for term in profile if frequency[term] <= len(agents) / 2) for profile in profiles]
+        )
         self._profiles: list[dict[str, Entry]] = []
         self._postings: dict[str, list[tuple[int, float]]] = defaultdict(list)
-        for position, profile in enumerate(profiles):
+        for position, (profile, factor) in enumerate(zip(profiles, care, strict=True)):
             entries: dict[str, Entry] = {}
             for term, (weight, place) in profile.items():
-                if points := weight * self._rarity(term, frequency[term]):
+                if points := factor * weight * self._rarity(term, frequency[term]):
                     entries[term] = Entry(points, place)
                     self._postings[term].append((position, points))
             self._profiles.append(entries)
@@ -94,6 +99,16 @@ class DefinitionIndex:
         field = term.removeprefix(_FIELD)
         touching = self.vocabulary.fields(terms.weights)[field]
         return f"field {field} (`{'`, `'.join(terms.spoken[term] for term in touching[:3])}`)"
+
+
+def _care(own_terms: Sequence[int]) -> list[float]:
+    """A factor per definition: who says twice as much of its own as usual counts `CARE` times as much.
+
+    Definitions that are copied from a template and never touched again say little; those that do the work are kept
+    up. In whole doublings, so that look-alikes of nearly one length stay equal and share the load.
+    """
+    usual = max(1.0, statistics.median(own_terms))
+    return [CARE ** round(math.log2(max(own, 1) / usual)) for own in own_terms]
 
 
 def _boilerplate_lines(agents: Sequence[Agent]) -> frozenset[str]:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 CAP = 0.15  # of the missions of a window; the proposal's limit
 FEWEST = 20  # missions in a window: of fewer, one or two are 15 % without meaning anything
 _FEWEST_PAST = 10  # past works from which a share is worth mending
-_AIM = 0.12  # of the past works: room for what the next works have that the past ones had not
 _STEP = 0.25  # points beyond the narrowest win, or two twins would hand a work to and fro
 _ROUNDS = 300
 
 Standing = Sequence[tuple[int, float]]
-"""(agent, points), most points first; the first few are enough."""
+"""The (agent, points) for one past work; the best few are enough."""
+
+
+class Window(NamedTuple):
+    """Past works of which no agent should win more than the share `aim`."""
+
+    aim: float
+    works: Sequence[Standing]
 
 
 def cap_for(agents: int) -> float:
@@ -21,16 +28,16 @@ def cap_for(agents: int) -> float:
     return max(CAP, min(1.0, 2.0 / max(agents, 1)))
 
 
-def margins(windows: Sequence[Sequence[Standing]], agents: int, minimum: float) -> list[float]:
+def margins(windows: Sequence[Window], agents: int, minimum: float) -> list[float]:
     """The points per agent to take off, so that no agent wins more than its share in any of `windows`.
 
-    A window is a list of past works as standings. A work is won by the most points, if these reach `minimum`.
-    The busiest agent gives up its narrowest wins until it is not over its share; so on until nobody is.
+    A work is won by the most points, if these reach `minimum`. The agent that is most over its share gives up its
+    narrowest wins until it is not; so on until nobody is.
     """
-    aim = cap_for(agents) * _AIM / CAP
+    scale = cap_for(agents) / CAP
     result = [0.0] * agents
     for _ in range(_ROUNDS):
-        over = [found for window in windows if (found := _over(window, result, aim, minimum))]
+        over = [found for window in windows if (found := _over(window, result, scale, minimum))]
         if not over:
             break
         _, agent, margin = max(over)
@@ -39,11 +46,11 @@ def margins(windows: Sequence[Sequence[Standing]], agents: int, minimum: float) 
 
 
 def _over(
-    window: Sequence[Standing], margin: Sequence[float], aim: float, minimum: float
+    window: Window, margin: Sequence[float], scale: float, minimum: float
 ) -> tuple[float, int, float] | None:
     """(share over the aim, busiest agent, the margin that brings it down), or None where nobody is over."""
     leads: dict[int, list[float]] = {}
-    for standing in window:
+    for standing in window.works:
         points = {agent: value - margin[agent] for agent, value in standing}
         if not points:
             continue
@@ -54,6 +61,7 @@ def _over(
     won = sum(map(len, leads.values()))
     if won < _FEWEST_PAST:
         return None
+    aim = window.aim * scale
     agent = max(leads, key=lambda agent: (len(leads[agent]), -agent))
     surplus = len(leads[agent]) - int(aim * won)
     if surplus <= 0:

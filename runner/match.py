@@ -15,7 +15,7 @@ from typing import Any
 from errors import DefinitionError
 from runner.agents import Agent
 from runner.evidence import DECIMALS, Evidence, EvidenceFinder
-from runner.fair_share import Standing, margins, over_share
+from runner.fair_share import Standing, Window, margins, over_share
 from runner.history import Work
 from runner.issue import AGENT_LABEL, Issue
 from runner.ranking import Ranking
@@ -24,7 +24,10 @@ MINIMUM = 3.0
 CANDIDATES = 5
 REASONS = 5
 _WINDOW = 150  # newest works with a known agent that must come out shared fairly
-_WIDE_WINDOW = 300  # newest different works, known agent or not, that must as well
+_WIDE_WINDOW = 300  # newest works of different kinds, known agent or not, that must as well
+# The shares aimed at leave room up to 15 %: tomorrow's works differ from the past ones, their proportions even more.
+_AIM = 0.12
+_WIDE_AIM = 0.10
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +127,17 @@ class Matcher:
                 why.append(f"label `{label}` ignored: one agent works an issue")
         return chosen, why
 
-    def _windows(self, history: Sequence[Work]) -> list[list[Standing]]:
+    def _windows(self, history: Sequence[Work]) -> list[Window]:
         """Past works with their best agents, as if they came in now."""
         known = [work for work in history if work.agent and self._finder.position(work.agent) is not None]
-        different: dict[str, Work] = {}
-        for work in reversed(history):  # bots repeat themselves daily; each kind of work counts once
-            different.setdefault(re.sub(r"\d+", "", work.title), work)
-            if len(different) == _WIDE_WINDOW:
+        kinds: dict[str, Work] = {}
+        for work in reversed(history):
+            kinds.setdefault(re.sub(r"\d+", "", work.title), work)  # bots repeat themselves daily
+            if len(kinds) == _WIDE_WINDOW:
                 break
         return [
-            [self._standing(w) for w in window] for window in (known[-_WINDOW:], list(different.values()))
+            Window(_AIM, [self._standing(work) for work in known[-_WINDOW:]]),
+            Window(_WIDE_AIM, [self._standing(work) for work in kinds.values()]),
         ]
 
     def _standing(self, work: Work) -> Standing:
