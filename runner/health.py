@@ -10,6 +10,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from errors import SettingsError
+
 STALLED_SECONDS = 120.0
 
 
@@ -82,12 +84,20 @@ class Health:
 
 @asynccontextmanager
 async def serve(application: web.Application, host: str, port: int) -> AsyncIterator[int]:
-    """Serve until the context ends; gives the port, which matters where 0 was asked for."""
+    """Serve until the context ends; gives the port, which matters where 0 was asked for.
+
+    Raises SettingsError where the address cannot be had.
+    """
     site_runner = web.AppRunner(application, access_log=None, shutdown_timeout=5)
     await site_runner.setup()
     try:
         site = web.TCPSite(site_runner, host, port)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as refused:
+            raise SettingsError(
+                f"{host}:{port} cannot be listened on ({refused.strerror})", "set PORT or HOST to a free one"
+            ) from refused
         yield site_runner.addresses[0][1]
     finally:
         await site_runner.cleanup()

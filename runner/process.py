@@ -42,7 +42,7 @@ async def stop_on_signal() -> AsyncIterator[asyncio.Event]:
 async def run_agent(settings: RunnerSettings, stop: asyncio.Event, on_step: OnStep = no_hook) -> None:
     """Work missions until `stop`, then drain. Raises DefinitionError or SettingsError before anything starts."""
     agent = load_agent(settings.agents_folder, settings.agent)
-    health = Health()
+    health = Health(stalled_seconds=settings.stalled_seconds)
     async with AsyncExitStack() as stack:
         application = web.Application()
         application.add_routes(health.routes())
@@ -80,13 +80,18 @@ async def run_agent(settings: RunnerSettings, stop: asyncio.Event, on_step: OnSt
 
 async def _wait_for_database(pool: Pool, health: Health, stop: asyncio.Event) -> None:
     """A database that is away is waited for; the process lives, and says on /ready what is missing."""
+    told = ""
     while not stop.is_set():
         health.beat("start")
         try:
             await pool.fetchval("SELECT 1")
         except Exception as away:
             # Whatever it is, only the database's operator can mend it; a crash loop would hide the reason.
-            health.missing("database", f"{type(away).__name__}: {away}"[:200])
+            why = f"{type(away).__name__}: {away}"[:200]
+            health.missing("database", why)
+            if why != told:
+                log.warning("waiting for PostgreSQL: %s", why)
+                told = why
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), 1.0)
         else:

@@ -14,6 +14,7 @@ from database.embeddings import EmbeddingSettings
 from database.embeddings.settings import ENDPOINTS
 from errors import SettingsError
 from runner.geography import ZONES, Zone
+from runner.health import STALLED_SECONDS
 
 ExecutorName = Literal["recall", "model", "actions"]
 DATABASE_SCHEMES = ("postgresql", "postgres")
@@ -179,6 +180,8 @@ class RunnerSettings:
     lease_seconds: float
     drain_seconds: float
     poll_seconds: float
+    stalled_seconds: float
+    """A loop that has not gone round for so long makes /health fail."""
     work_folder: Path
     github: GitHubSettings
     model: ModelSettings
@@ -197,9 +200,11 @@ class RunnerSettings:
             runner_id=environment.text("RUNNER_ID", f"{socket.gethostname()}-{os.getpid()}"),
             concurrency=environment.whole("CONCURRENCY", 4, 1, 64),
             executor=cast(ExecutorName, environment.choice("EXECUTOR", "recall", get_args(ExecutorName))),
-            lease_seconds=environment.seconds("LEASE_SECONDS", 60, 1, 3600),
+            # Heartbeats come every third of it, well within STALLED_SECONDS.
+            lease_seconds=environment.seconds("LEASE_SECONDS", 60, 1, 300),
             drain_seconds=environment.seconds("DRAIN_SECONDS", 100, 0, 3600),
             poll_seconds=environment.seconds("POLL_SECONDS", 30, 0.05, 50),
+            stalled_seconds=environment.seconds("STALLED_SECONDS", STALLED_SECONDS, 1, 3600),
             work_folder=Path(environment.text("WORK_DIR", "/tmp/agents-cloud")),  # noqa: S108 - a pod's own
             github=GitHubSettings.read(environment),
             model=ModelSettings.read(environment, cast(Zone, environment.choice("ZONE", "US", ZONES))),

@@ -31,7 +31,7 @@ async def probes(clock):
     application.add_routes(health.routes())
     async with serve(application, "127.0.0.1", 0) as port, aiohttp.ClientSession() as session:
 
-        async def ask(path: str) -> tuple[int, dict]:
+        async def ask(path: str) -> tuple[int, dict[str, object]]:
             async with session.get(f"http://127.0.0.1:{port}{path}") as answer:
                 return answer.status, await answer.json()
 
