@@ -11,8 +11,9 @@ from pathlib import Path
 
 from runner.agents import Agent
 from runner.embedded import EmbeddedPostgres, EmbeddedRedis
-from runner.local_database import DATABASE, prepare_database, registration_of
+from runner.local_database import DATABASE, prepare_database
 from runner.local_state import load_secrets
+from runner.register import registration_of
 
 ROOT = Path(__file__).resolve().parent.parent
 AGENTS = ROOT / ".github" / "agents"
@@ -55,6 +56,8 @@ async def servers(agents: Sequence[Agent]) -> AsyncIterator[Servers]:
 def memory_mib(pid: int) -> Mapping[str, float]:
     """MiB of a process: `rss` all resident pages, `anonymous` its own, `pss` with shared pages divided by sharers."""
     status, rollup = Path(f"/proc/{pid}/status"), Path(f"/proc/{pid}/smaps_rollup")
-    fields = dict(line.split(":", 1) for file in (status, rollup) for line in file.read_text().splitlines()[1:])
+    fields = dict(
+        line.split(":", 1) for file in (status, rollup) for line in file.read_text().splitlines()[1:]
+    )
     names = {"rss": "VmRSS", "anonymous": "RssAnon", "pss": "Pss"}
     return {name: round(int(fields[field].split()[0]) / 1024, 1) for name, field in names.items()}

@@ -21,7 +21,6 @@ def runner_environment(
         "DATABASE_URL": datastore.url(f"agent-{agent.resource_name}"),
         "REDIS_URL": redis_url,
         "EXECUTOR": models.executor,
-        "MISSION_CAP_USD": str(models.mission_cap_usd),
         **_model(scope),
         **_common(scope),
     }
@@ -29,12 +28,15 @@ def runner_environment(
 
 def gateway_environment(scope: Scope, datastore: Datastore, redis_url: pulumi.Input[str]) -> Environment:
     """What the gateway reads (`runner.settings.GatewaySettings`)."""
+    models = scope.settings.models
     return {
         "DATABASE_URL": datastore.url("gateway"),
         "REDIS_URL": redis_url,
-        "ZONE": scope.region.zone,
-        "EXECUTOR": scope.settings.models.executor,
-        "EMBEDDING": scope.settings.models.embedding_model,
+        "EXECUTOR": models.executor,
+        "EMBEDDING_MODEL": "minilm" if models.embedding_model == "minilm" else f"openai:{models.embedding_model}",
+        "MISSION_CAP_USD": str(models.mission_cap_usd),
+        "DAY_CAP_USD": str(models.daily_cap_usd),
+        "MONTH_CAP_USD": str(models.monthly_cap_usd),
         "INBOX_DAYS": str(scope.settings.inbox_days),
         "AUDIT_DAYS": str(scope.settings.audit_days),
         **_model(scope),
@@ -68,4 +70,5 @@ def _model(scope: Scope) -> Environment:
 
 
 def _common(scope: Scope) -> Environment:
-    return {"AWS_REGION": scope.region.name, "HOST": "0.0.0.0", "PORT": "8080"}  # noqa: S104 - in a container of its own
+    region = scope.region
+    return {"AWS_REGION": region.name, "ZONE": region.zone, "HOST": "0.0.0.0", "PORT": "8080"}  # noqa: S104 - in a container of its own

@@ -60,6 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     gateway = commands.add_parser("gateway", help="one gateway process")
     gateway.set_defaults(run=_gateway)
 
+    register = commands.add_parser("register", help="let the database know the agents, as its owner")
+    register.add_argument("--agents", type=Path, help="folder of definitions (default: AGENTS_DIR)")
+    register.set_defaults(run=_register)
+
     match = commands.add_parser("match", help="which specialist an issue goes to, and why")
     match.add_argument("--agents", type=Path, default=DEFAULT_AGENTS)
     match.add_argument(
@@ -147,6 +151,13 @@ def _gateway(_: argparse.Namespace) -> int:
 
     asyncio.run(work())
     return 0
+
+
+def _register(options: argparse.Namespace) -> int:
+    from runner.register import register
+
+    folder = options.agents or Path(os.environ.get("AGENTS_DIR", DEFAULT_AGENTS))
+    return asyncio.run(register(os.environ.get("DATABASE_URL", ""), folder))
 
 
 def _match(options: argparse.Namespace) -> int:

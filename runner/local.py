@@ -23,12 +23,13 @@ from runner.agents import Agent, load_agents
 from runner.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from runner.fleet_processes import FleetProcesses
 from runner.geography import Geography, load_geography, local_geography
-from runner.local_database import DATABASE, prepare_database, registration_of
+from runner.local_database import DATABASE, prepare_database
 from runner.local_progress import Progress
 from runner.local_report import report_of
 from runner.local_state import LocalState, load_secrets, locked_data_folder
 from runner.localgithub import LocalGitHub, LocalGitHubSettings, load_reactions
 from runner.process import stop_on_signal
+from runner.register import registration_of
 
 log = logging.getLogger(__name__)
 

@@ -6,16 +6,12 @@ from collections.abc import Mapping, MutableMapping, Sequence
 
 from database.connect import open_connection
 from database.migrate import migrate
-from database.registry import Registration, register_agents, set_passwords
+from database.registry import register_agents, set_passwords
 from runner.agents import Agent
 from runner.embedded import EmbeddedPostgres
+from runner.register import registration_of
 
 DATABASE = "agents"
-
-
-def registration_of(agent: Agent) -> Registration:
-    """What the database knows of an agent."""
-    return Registration(agent.name, agent.resource_name, agent.specialization, agent.digest)
 
 
 async def prepare_database(

@@ -9,6 +9,8 @@ BEGIN
     -- Roles belong to the cluster, so another database of it may have made them.
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'gateway') THEN CREATE ROLE gateway LOGIN; END IF;
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'agents') THEN CREATE ROLE agents NOLOGIN; END IF;
+    -- On RDS it logs in with a token of its pod's identity, as the agents' roles do (register_agent).
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_iam') THEN GRANT rds_iam TO gateway; END IF;
 END $$;
 
 REVOKE ALL ON SCHEMA public FROM PUBLIC;

@@ -12,6 +12,7 @@ import pytest
 
 from database.migrate import Migration, load_migrations, migrate
 from errors import InputError
+from tests.servers.conftest import write_definitions
 
 SCHEMA = """
 SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_class c
@@ -98,4 +99,25 @@ def test_the_command_line_says_what_is_wrong_with_a_database_that_is_away():
     )
     assert done.returncode == 1
     assert "PostgreSQL does not answer" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_agents_of_a_folder_are_registered_by_one_command(database, tmp_path):
+    folder = write_definitions(tmp_path / "agents", [("some-agent", "Does some work"), ("APIs-architect", "Designs")])
+    environment = {**os.environ, "DATABASE_URL": database.url("agents_owner")}
+    command = [sys.executable, "-m", "runner", "register", "--agents", str(folder)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "2 agents are registered\n"
+    (folder / "some-agent.md").unlink()
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert again.stdout == "1 agents are registered; retired: some-agent\n"
+
+
+def test_a_gateway_is_no_owner_and_registers_nobody(database, tmp_path):
+    folder = write_definitions(tmp_path / "agents", [("some-agent", "Does some work")])
+    environment = {**os.environ, "DATABASE_URL": database.url("gateway")}
+    command = [sys.executable, "-m", "runner", "register", "--agents", str(folder)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "agents_owner" in done.stderr
     assert "Traceback" not in done.stderr
