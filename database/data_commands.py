@@ -1,3 +1,4 @@
+# ruff: noqa: T201 - a command line prints
 """The commands on all data at once: `python -m database backfill …`; they connect as the schema's owner."""
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     except ImportError:  # a container of the gateway has no rich
         yield _counter(what, total)
-        print(file=sys.stderr)
+        sys.stderr.write("\n")
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bars:
@@ -32,6 +32,7 @@ def _counter(what: str, total: int | None) -> Callable[[int], None]:
     def advance(steps: int) -> None:
         nonlocal done
         done += steps
-        print(f"\r{what} {done}/{total or '?'}", end="", file=sys.stderr, flush=True)
+        sys.stderr.write(f"\r{what} {done}/{total or '?'}")
+        sys.stderr.flush()
 
     return advance

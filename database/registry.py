@@ -29,6 +29,7 @@ _REGISTER = "SELECT register_agent($1, $2, $3, $4)"
 _RETIRE = """
 UPDATE agents SET retired_at = now() WHERE retired_at IS NULL AND agent_name <> ALL($1) RETURNING agent_name
 """
+_NAMES = "SELECT agent_name FROM agents ORDER BY agent_name"
 _ALTER_ROLE = "SELECT format('ALTER ROLE %I PASSWORD %L', $1::text, $2::text)"
 
 
@@ -43,6 +44,11 @@ async def register_agents(connection: Connection, agents: Iterable[Registration]
             await connection.execute(_REGISTER, agent.agent, agent.role, agent.specialization, agent.digest)
         retired = await connection.fetch(_RETIRE, [agent.agent for agent in agents])
     return tuple(row["agent_name"] for row in retired)
+
+
+async def agent_names(connection: Connection) -> list[str]:
+    """Every agent that was ever registered."""
+    return [row["agent_name"] for row in await connection.fetch(_NAMES)]
 
 
 async def set_passwords(connection: Connection, passwords: Mapping[str, str]) -> None:

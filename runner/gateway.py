@@ -23,6 +23,8 @@ from database.inbox import Delivery, mark_processed, take_deliveries
 from database.memory import Embedded, past_works, store_embedding, unembedded, vector_text
 from database.missions import MAX_ATTEMPTS
 from database.outbox import repeat_wakes
+from database.registry import agent_names
+from database.retention import Retention, load_retention, prune
 from database.spending import set_cap
 from errors import AgentsCloudError, RateLimited, SettingsError, Unavailable
 from runner.agents import load_agents
@@ -39,7 +41,8 @@ from runner.page.status import Status
 from runner.reconcile import reconcile
 from runner.relay import relay_effect, relay_wakes
 from runner.settings import GatewaySettings
-from runner.stream import open_redis
+from runner.stream import AWAY as REDIS_AWAY
+from runner.stream import open_redis, trim
 from runner.webhook import webhook
 
 log = logging.getLogger(__name__)
@@ -51,6 +54,7 @@ _AWAY_SECONDS = 1.0
 _SWEEP_SECONDS = 5.0
 _REPEAT_WAKE_SECONDS = 30.0
 _LEARN_SECONDS = 60.0
+_PRUNE_SECONDS = 3600.0
 _HISTORY_WORKS = 5_000
 _CONNECTIONS = 10
 
@@ -67,6 +71,7 @@ class Gateway:
     github: GitHub
     embedder: CurrentEmbedder | None
     history: Sequence[Work]
+    retention: Retention = field(default_factory=lambda: load_retention({}))
     new_delivery: asyncio.Event = field(default_factory=asyncio.Event)
     new_wake: asyncio.Event = field(default_factory=asyncio.Event)
     _deliveries: Counter = field(init=False)
@@ -93,6 +98,7 @@ class Gateway:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._loop("intake", self._take, _IDLE_SECONDS, self.new_delivery))
             group.create_task(self._loop("wakes", self._wake, _IDLE_SECONDS, self.new_wake))
+            group.create_task(self._loop("retention", self._prune, _PRUNE_SECONDS))
             group.create_task(self._loop("approvals", self._approve, _AWAY_SECONDS))
             group.create_task(self._loop("sweep", self._sweep, _SWEEP_SECONDS))
             group.create_task(self._loop("embeddings", self._embed, _AWAY_SECONDS))
@@ -183,6 +189,23 @@ class Gateway:
             if await repeat_wakes(connection, _REPEAT_WAKE_SECONDS, MAX_ATTEMPTS):
                 self.new_wake.set()
 
+    async def _prune(self) -> int:
+        """Remove what is older than its retention; how many rows."""
+        async with self.pool.acquire() as connection:
+            removed = await prune(connection, self.retention)
+            agents = await agent_names(connection)
+        if removed:
+            log.info("removed after their retention: %s", removed)
+        days = self.retention.days["streams"]
+        if self.redis is not None and days is not None:
+            try:
+                await trim(self.redis, agents, days)
+            except REDIS_AWAY as away:
+                raise Unavailable(
+                    f"Redis is away ({type(away).__name__}); its streams are trimmed later"
+                ) from away
+        return sum(removed.values())
+
     async def _approve(self) -> None:
         for waiting in await waiting_missions(self.pool, 50):
             allowed = None
@@ -262,7 +285,9 @@ async def run_gateway(
             paid=settings.executor != "recall",
             control_percent=settings.control_percent,
         )
-        gateway = Gateway(settings, pool, intake, health, client, github, None, history)
+        gateway = Gateway(
+            settings, pool, intake, health, client, github, None, history, load_retention(os.environ)
+        )
         application = web.Application()
         application.add_routes(health.routes())
         status = Status(

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from urllib.parse import unquote, urlsplit
+import time
+from collections.abc import Iterable
 
 import redis.asyncio
-from redis.credentials import CredentialProvider
 from redis.exceptions import RedisError, ResponseError
 
-from database.aws import Password, cache_password
+from database.redis_connection import open_redis as open_redis
 
 _GROUP = "runners"
 _MAX_LENGTH = 1_000  # entries a stream; the mission table, not the stream, is the queue
@@ -24,40 +22,20 @@ def stream_of(agent: str) -> str:
     return f"missions:{agent}"
 
 
-class _Login(CredentialProvider):
-    """Asks for a new token with each new connection."""
-
-    def __init__(self, url: str, password: Password) -> None:
-        self._user = unquote(urlsplit(url).username or "")
-        self._password = password
-
-    async def get_credentials_async(self) -> tuple[str, str]:
-        return self._user, await self._password()
-
-
-@asynccontextmanager
-async def open_redis(url: str) -> AsyncIterator[redis.asyncio.Redis]:
-    """A client with time-outs; it connects when it is used."""
-    password = cache_password(url)
-    client = redis.asyncio.from_url(
-        url,
-        credential_provider=None if password is None else _Login(url, password),
-        decode_responses=True,
-        socket_connect_timeout=5,
-        socket_timeout=60,
-        health_check_interval=30,
-    )
-    try:
-        yield client
-    finally:
-        await client.aclose()
-
-
 async def publish(client: redis.asyncio.Redis, wakes: Iterable[tuple[str, str]]) -> None:
     """Wake one runner for each (agent, mission id). Raises one of AWAY, and may have woken some then."""
     async with client.pipeline(transaction=False) as pipeline:
         for agent, mission in wakes:
             pipeline.xadd(stream_of(agent), {"mission": mission}, maxlen=_MAX_LENGTH, approximate=True)
+        await pipeline.execute()
+
+
+async def trim(client: redis.asyncio.Redis, agents: Iterable[str], days: int) -> None:
+    """Drop wake-ups that are older than `days`: an agent that is never woken again keeps none. Raises one of AWAY."""
+    oldest = int((time.time() - days * 86_400) * 1000)
+    async with client.pipeline(transaction=False) as pipeline:
+        for agent in agents:
+            pipeline.xtrim(stream_of(agent), minid=oldest, approximate=False)
         await pipeline.execute()
 
 
