@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from database.connect import AWAY
 
 _SECONDS = 1.0  # between two rounds, and so between two events
-_COST_SHARE = 20.0  # a round may take a twentieth of the time, however large the tables have become
+_COST_SHARE = 10.0  # a round may take a tenth of the time, however large the tables have become
 _QUIET_SECONDS = 15.0  # after so long without news a comment shows that the connection lives
 
 
