@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from database.audit.command import add_audit_command
 from database.connect import open_connection
 from database.data_commands import add_data_commands
 from database.migrate import migrate
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     step.add_argument("--to", type=int, help="another migration, by number; 0 for none (its data is dropped)")
     step.set_defaults(run=_migrate)
     add_data_commands(commands)
+    add_audit_command(commands)
     options = parser.parse_args(arguments)
     try:
         code: int = options.run(options)

@@ -27,6 +27,10 @@ SELECT CASE
     ELSE 'unproven' END
 $$;
 
+REVOKE ALL ON FUNCTION wilson_bound(bigint, bigint, boolean, double precision), standing(integer, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION wilson_bound(bigint, bigint, boolean, double precision), standing(integer, integer)
+    TO gateway;
+
 ALTER TABLE agent_performance DROP COLUMN hall_of_fame, DROP COLUMN eliminated;
 ALTER TABLE agent_performance
     ADD COLUMN standing text NOT NULL GENERATED ALWAYS AS (standing(successful_missions, failed_missions)) STORED,
