@@ -1,4 +1,3 @@
-# ruff: noqa: T201 - a command line prints
 """The commands on all data at once: `python -m database backfill …`; they connect as the schema's owner."""
 
 from __future__ import annotations
@@ -9,8 +8,9 @@ import json
 import os
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import cast
 
@@ -19,15 +19,19 @@ from database.backfill import Backfilled, backfill
 from database.connect import Connection
 from database.embeddings import Embedder, EmbeddingSettings, open_embedder
 from database.embeddings.settings import ENDPOINTS, Zone
+from database.forget import Forgotten, forget
 from database.owner import find_servers, open_owner
 from database.progress import progress
 from database.pull_requests import read_pull_requests, repository_of
+from database.redis_connection import open_redis
 from database.reembed import reembed
+from database.retention import load_retention, prune, sizes
 from database.transfer import export, import_archive
 from database.vectors import Space, adopt_space, current_space
 from errors import SettingsError
 
 LOCAL_REPOSITORY = "local/repository"  # the one of `python -m runner run`
+_LOGIN = re.compile(r"@?[A-Za-z0-9][A-Za-z0-9_-]{0,99}(\[bot\])?")
 _REPOSITORY = re.compile(r"[\w.-]{1,100}/[\w.-]{1,100}", re.ASCII)
 
 
@@ -56,7 +60,16 @@ def add_data_commands(commands: argparse._SubParsersAction[argparse.ArgumentPars
         "--keep-former", action="store_true", help="leave the former vectors, for the way back"
     )
     model.set_defaults(run=lambda options: asyncio.run(_reembed(options)))
-    for command in (fill, out, into, model):
+    person = commands.add_parser("forget", help="erase what one person wrote, and keep the figures")
+    person.add_argument("login", help="the person's name on GitHub")
+    person.add_argument("--dry-run", action="store_true", help="only count")
+    person.add_argument(
+        "--rewrite", action="store_true", help="also rewrite the tables' files, which blocks meanwhile"
+    )
+    person.set_defaults(run=lambda options: asyncio.run(_forget(options)))
+    old = commands.add_parser("prune", help="remove what is older than its retention, and tell what grows")
+    old.set_defaults(run=lambda options: asyncio.run(_prune(options)))
+    for command in (fill, out, into, model, person, old):
         command.add_argument("--json", action="store_true", help="one JSON document on standard output")
         command.add_argument(
             "--data", type=Path, help="data folder of `run` (default: DATABASE_URL, then .agents-cloud)"
@@ -140,6 +153,86 @@ async def _reembed(options: argparse.Namespace) -> int:
     print(
         f"running gateways follow by themselves; set EMBEDDING_MODEL={done.current.setting} for their next start"
     )
+    return 0
+
+
+async def _forget(options: argparse.Namespace) -> int:
+    if not _LOGIN.fullmatch(options.login):
+        raise SettingsError(f"{options.login[:50]!r} is no login", "give the person's name on GitHub")
+    servers = find_servers(options.data)
+    retention = load_retention(os.environ)
+    async with AsyncExitStack() as stack:
+        connection = await stack.enter_async_context(open_owner(servers.database_url))
+        redis = await stack.enter_async_context(open_redis(servers.redis_url)) if servers.redis_url else None
+        done = await forget(
+            connection, options.login, retention, redis, rewrite=options.rewrite, dry_run=options.dry_run
+        )
+    if options.json:
+        _print_json(asdict(done))
+    else:
+        _print_forgotten(options.login, done, options)
+    return 0
+
+
+def _print_forgotten(login: str, done: Forgotten, options: argparse.Namespace) -> None:
+    found = [(count, what) for count, what in _erased(done) if count]
+    print(
+        f"{login}: " + ("would be erased" if options.dry_run else "erased")
+        if found
+        else f"{login}: nothing was found"
+    )
+    for count, what in found:
+        print(f"{count:7} {what}")
+    if done.cached is None:
+        print("        no REDIS_URL: vectors in Redis were left; they go by themselves after 30 days")
+    if done.mentions:
+        print(f"{done.mentions:7} texts of other people name @{login}; they are theirs, and stay")
+    for url in done.comments:
+        print(f"        an agent's answer stands at {url}")
+    if options.dry_run:
+        return
+    if not options.rewrite:
+        print(
+            "free space in the tables' files may hold the bytes until it is used again; --rewrite clears it"
+        )
+    print(f"backups and the write-ahead log have lost it by {_day(done.gone_from_backups_by)}")
+    print(f"logs name missions by id; the last that may is gone by {_day(done.gone_from_logs_by)}")
+    print("streams in Redis hold mission ids only; exports that were made before still hold everything")
+    print("what stands on GitHub is to be erased there; after a restore from an older backup, run this again")
+
+
+def _erased(done: Forgotten) -> tuple[tuple[int, str], ...]:
+    return (
+        (done.missions, "missions, with title, body, comment and answer"),
+        (done.memories, "memories; what stays of each is how it ended, how long it took and the day"),
+        (done.vectors, "vectors of them"),
+        (done.quotes, "outcomes on others' issues that repeated their words: the solution"),
+        (done.deliveries, "deliveries of GitHub"),
+        (done.effects, "effects on GitHub, made or waiting"),
+        (done.restarted, "missions in work started over, since they may have recalled some of it"),
+        (done.cached or 0, "vectors in Redis"),
+    )
+
+
+def _day(moment: datetime | None) -> str:
+    return "no date: they are kept for ever" if moment is None else moment.date().isoformat()
+
+
+async def _prune(options: argparse.Namespace) -> int:
+    retention = load_retention(os.environ)
+    servers = find_servers(options.data)
+    async with open_owner(servers.database_url) as connection:
+        removed: dict[str, int] = {}
+        while step := await prune(connection, retention):
+            removed = {table: removed.get(table, 0) + step.get(table, 0) for table in {**removed, **step}}
+        grown = await sizes(connection)
+    if options.json:
+        _print_json({"removed": removed, "days": retention.days, "tables": [asdict(size) for size in grown]})
+        return 0
+    print("   kept days    removed       rows          bytes  table")
+    for size in grown:
+        days = retention.of_table(size.table)
+        print(f"{days:>12} {removed.get(size.table, 0):10} {size.rows:10} {size.bytes:14}  {size.table}")
     return 0
 
 

@@ -16,6 +16,12 @@ from errors import SettingsError
 FILE = Path(__file__).with_name("retention.yaml")
 FOREVER = "forever"
 LONGEST_DAYS = 36_500
+# Tables whose rows are kept as another entry says.
+_ENTRY_OF = {
+    "spending_totals": "spending",
+    "erasures": "backups",
+    "agent_memory_embeddings": "agent_memories",
+}
 BATCH = 500  # rows removed by one statement: locks are short
 BATCHES = 20  # of one table in one call: the caller gets a turn in between
 
@@ -25,6 +31,13 @@ class Retention:
     """Days by entry of retention.yaml; None: for ever."""
 
     days: Mapping[str, int | None]
+
+    def of_table(self, table: str) -> str:
+        """In words: days, `forever`, or empty where a table does not grow with the work."""
+        entry = _ENTRY_OF.get(table, table)
+        if entry not in self.days:
+            return ""
+        return FOREVER if self.days[entry] is None else str(self.days[entry])
 
 
 def load_retention(environment: Mapping[str, str]) -> Retention:
@@ -87,7 +100,6 @@ DELETE FROM erasures WHERE login_digest = ANY(ARRAY(
     SELECT login_digest FROM erasures WHERE erased_at < now() - make_interval(days => $1) LIMIT $2))
 """,
 }
-_ENTRY_OF = {"spending_totals": "spending", "erasures": "backups"}
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('prune'))"
 _UNLOCK = "SELECT pg_advisory_unlock(hashtext('prune'))"
 

@@ -45,18 +45,8 @@ class CachedEmbedder:
         return [known[text] for text in texts]
 
     async def forget(self, texts: Sequence[str]) -> int:
-        """Erase texts for every model and return how many there were.
-
-        Raises Unavailable: unlike a read, an erasure must not fail quietly.
-        """
-        if not texts:
-            return 0
-        try:
-            async with asyncio.timeout(10):
-                erased: int = await self._redis.delete(*map(_key, texts))
-        except (RedisError, OSError, TimeoutError) as error:
-            raise Unavailable(f"embeddings could not be erased from Redis: {type(error).__name__}") from error
-        return erased
+        """See `forget`."""
+        return await forget(self._redis, texts)
 
     async def close(self) -> None:
         """Close the embedder; Redis belongs to the caller."""
@@ -85,6 +75,21 @@ class CachedEmbedder:
                 await pipeline.execute()
         except (RedisError, OSError, TimeoutError):
             return  # the cache only saves time and money
+
+
+async def forget(redis: Redis, texts: Sequence[str]) -> int:
+    """Erase texts for every model and return how many there were.
+
+    Raises Unavailable: unlike a read, an erasure must not fail quietly.
+    """
+    if not texts:
+        return 0
+    try:
+        async with asyncio.timeout(10):
+            erased: int = await redis.delete(*map(_key, texts))
+    except (RedisError, OSError, TimeoutError) as error:
+        raise Unavailable(f"embeddings could not be erased from Redis: {type(error).__name__}") from error
+    return erased
 
 
 def _key(text: str) -> str:

@@ -1,0 +1,268 @@
+"""Erases what one person wrote, wherever it went, and keeps the figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from redis.asyncio import Redis
+
+from database.backfill import login_digest
+from database.connect import Connection
+from database.embeddings import cache
+from database.retention import Retention
+
+# Theirs: everything of it goes. Quoting: what an agent wrote after it had recalled something of theirs, or what they
+# wrote themselves to close somebody else's issue; such an outcome keeps its issue and loses its solution.
+_STAGE = """
+CREATE TEMPORARY TABLE their_missions (id uuid PRIMARY KEY) ON COMMIT DROP;
+CREATE TEMPORARY TABLE their_memories (agent_name text, id uuid, PRIMARY KEY (agent_name, id)) ON COMMIT DROP;
+CREATE TEMPORARY TABLE quoting_memories (agent_name text, id uuid, PRIMARY KEY (agent_name, id)) ON COMMIT DROP;
+CREATE TEMPORARY TABLE quoting_missions (id uuid PRIMARY KEY) ON COMMIT DROP
+"""
+_FIND_MISSIONS = (
+    "INSERT INTO their_missions SELECT id FROM missions WHERE lower(author) = $1 AND erased_at IS NULL"
+)
+_FIND_MEMORIES = """
+INSERT INTO their_memories
+SELECT agent_name, id FROM agent_memories WHERE lower(issue_author) = $1 AND erased_at IS NULL
+"""
+# The comment with which a person closes an issue becomes the outcome's solution (`judge_outcome`). Where the mission
+# was pruned, nobody can tell any more whose words the solution is.
+_FIND_QUOTING = """
+INSERT INTO quoting_memories
+WITH RECURSIVE recalls AS MATERIALIZED (
+    SELECT m.agent_name, m.id, (r->>'memory_id')::uuid AS recalled
+    FROM missions s JOIN agent_memories m ON m.agent_name = s.agent_name AND m.mission_id = s.id
+    CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(s.recalled) WHEN 'array' THEN s.recalled ELSE '[]' END) r
+    UNION SELECT agent_name, id, unnest(recalled_ids) FROM agent_memories WHERE recalled_ids <> '{}'),
+reached AS (
+    SELECT agent_name, id FROM their_memories
+    UNION SELECT m.agent_name, m.id FROM agent_memories m LEFT JOIN missions s ON s.id = m.mission_id
+    WHERE lower(m.proven_by) = $1 || ': closed' AND (s.id IS NULL
+        OR lower(s.person_comment->>'login') = $1 AND s.person_comment->>'body' = m.solution_approach)
+    UNION SELECT r.agent_name, r.id FROM reached JOIN recalls r ON r.recalled = reached.id)
+SELECT agent_name, id FROM reached EXCEPT SELECT agent_name, id FROM their_memories
+"""
+_FIND_QUOTING_MISSIONS = """
+INSERT INTO quoting_missions
+SELECT s.id FROM missions s
+WHERE s.id NOT IN (SELECT id FROM their_missions) AND (
+    EXISTS (
+        SELECT FROM jsonb_array_elements(CASE jsonb_typeof(s.recalled) WHEN 'array' THEN s.recalled ELSE '[]' END) r
+        WHERE (r->>'memory_id')::uuid IN (SELECT id FROM their_memories UNION SELECT id FROM quoting_memories))
+    OR s.id IN (SELECT m.mission_id FROM agent_memories m JOIN quoting_memories USING (agent_name, id)))
+"""
+# As they were embedded: the cache knows texts by their digest.
+_TEXTS = """
+SELECT title || E'\\n' || body AS text FROM missions JOIN their_missions USING (id)
+UNION SELECT issue_title || E'\\n' || issue_body FROM agent_memories JOIN their_memories USING (agent_name, id)
+"""
+
+# Somebody else's delivery that was not worked yet stays, though its sender, assignee or the like is this person.
+_DELIVERIES = """
+UPDATE inbox SET payload = '{}', processed_at = coalesce(processed_at, now()), result = 'erased'
+WHERE payload <> '{}' AND (
+    $1 IN (lower(payload#>>'{issue,user,login}'), lower(payload#>>'{comment,user,login}'),
+           lower(payload#>>'{pull_request,user,login}'))
+    OR processed_at IS NOT NULL AND EXISTS (
+        SELECT FROM jsonb_path_query(payload - 'repository' - 'organization', '$.**.login') AS login
+        WHERE lower(login#>>'{}') = $1))
+"""
+_EFFECTS = """
+UPDATE outbox SET payload = '{}', error = NULL, done_at = coalesce(done_at, now())
+WHERE kind <> 'wake' AND (payload <> '{}' OR error IS NOT NULL)
+  AND mission_id IN (SELECT id FROM their_missions UNION SELECT id FROM quoting_missions)
+"""
+_WAKES = "DELETE FROM outbox WHERE kind = 'wake' AND mission_id IN (SELECT id FROM their_missions)"
+# Repository and number stay until the mission's retention ends, so that the reconcile pass does not bring the issue
+# back; they point to what GitHub itself still shows.
+_MISSIONS = """
+UPDATE missions SET
+    title = '', body = '', labels = '{}', author = '', reason = NULL, why = '[]', unchecked_logins = '{}',
+    approved_by = NULL, cancel_requested_by = NULL, embedding = NULL, embedding_model = NULL, answer = NULL,
+    comment_url = NULL, person_comment = NULL, pr_number = NULL,
+    state = CASE WHEN finished_at IS NULL THEN 'cancelled' ELSE state END,
+    fence = fence + (finished_at IS NULL)::integer, lease_until = NULL,
+    finished_at = coalesce(finished_at, now()), erased_at = now()
+WHERE id IN (SELECT id FROM their_missions)
+"""
+_QUOTING_MISSIONS = """
+UPDATE missions SET answer = NULL, reason = NULL
+WHERE id IN (SELECT id FROM quoting_missions)
+"""
+# Of what was recalled, the titles were theirs; that something was recalled is a figure.
+_RECALLED = """
+UPDATE missions SET recalled = (
+    SELECT coalesce(jsonb_agg(jsonb_build_object('memory_id', r->'memory_id', 'similarity', r->'similarity')), '[]')
+    FROM jsonb_array_elements(recalled) AS r)
+WHERE jsonb_typeof(recalled) = 'array'
+  AND id IN (SELECT id FROM their_missions UNION SELECT id FROM quoting_missions)
+"""
+_NAMED = """
+UPDATE missions SET
+    person_comment = CASE WHEN lower(person_comment->>'login') = $1 THEN NULL ELSE person_comment END,
+    approved_by = CASE WHEN lower(approved_by) = $1 THEN '(erased)' ELSE approved_by END,
+    reason = CASE WHEN lower(cancel_requested_by) = $1 THEN NULL ELSE reason END,
+    cancel_requested_by = CASE WHEN lower(cancel_requested_by) = $1 THEN '(erased)' ELSE cancel_requested_by END,
+    unchecked_logins = ARRAY(SELECT login FROM unnest(unchecked_logins) AS login WHERE lower(login) <> $1)
+WHERE $1 IN (lower(person_comment->>'login'), lower(approved_by), lower(cancel_requested_by))
+   OR EXISTS (SELECT FROM unnest(unchecked_logins) AS login WHERE lower(login) = $1)
+"""
+# A runner may have recalled what is erased and not written yet what it makes of it: another one starts over.
+_RESTART = """
+WITH restarted AS (
+    UPDATE missions SET state = 'queued', lease_until = NULL, runner_id = NULL, fence = fence + 1,
+        attempts = attempts - 1, reason = 'started over, since something it may have recalled was erased'
+    WHERE state = 'running' AND arm = 'memory'
+      AND agent_name IN (SELECT agent_name FROM their_memories UNION SELECT agent_name FROM quoting_memories)
+    RETURNING id)
+INSERT INTO outbox (mission_id, kind) SELECT id, 'wake' FROM restarted
+"""
+_COMMENTS = """
+SELECT comment_url FROM missions
+WHERE comment_url IS NOT NULL AND id IN (SELECT id FROM their_missions UNION SELECT id FROM quoting_missions)
+ORDER BY comment_url
+"""
+_PAUSES = "UPDATE pauses SET paused_by = '(erased)', reason = '' WHERE lower(paused_by) = $1"
+_VECTORS = """
+DELETE FROM agent_memory_embeddings e USING their_memories t WHERE e.agent_name = t.agent_name AND e.memory_id = t.id
+"""
+# What is left says nothing of the issue: no number, no mission, and of its times only the day.
+_MEMORIES = """
+UPDATE agent_memories m SET
+    mission_id = gen_random_uuid(), repository = '', issue_number = 0, issue_title = '', issue_body = '',
+    issue_labels = '{}', issue_author = '', solution_approach = '', lessons_learned = NULL, files = '{}',
+    proven_by = NULL, pr_number = NULL, recalled_ids = '{}', created_at = date_trunc('day', created_at),
+    proven_at = date_trunc('day', proven_at), reverted_at = date_trunc('day', reverted_at), erased_at = now()
+FROM their_memories t WHERE m.agent_name = t.agent_name AND m.id = t.id
+"""
+_QUOTING_MEMORIES = """
+UPDATE agent_memories m SET solution_approach = '', lessons_learned = NULL
+FROM quoting_memories q
+WHERE m.agent_name = q.agent_name AND m.id = q.id AND (m.solution_approach <> '' OR m.lessons_learned IS NOT NULL)
+"""
+_PROVEN_BY = """
+UPDATE agent_memories SET proven_by = '(erased)' || substr(proven_by, length($1) + 1)
+WHERE starts_with(lower(proven_by), $1 || ': ')
+"""
+_NOTE = """
+INSERT INTO erasures (login_digest) VALUES ($1)
+ON CONFLICT (login_digest) DO UPDATE SET erased_at = CASE WHEN $2 THEN now() ELSE erasures.erased_at END
+RETURNING erased_at
+"""
+_MENTIONS = """
+SELECT (SELECT count(*) FROM missions WHERE position('@' || $1 in lower(title || ' ' || body)) > 0)
+     + (SELECT count(*) FROM agent_memories
+        WHERE position('@' || $1 in lower(issue_title || ' ' || issue_body || ' ' || solution_approach)) > 0)
+"""
+# Dead rows go from the pages; the bytes between the rows are overwritten when a page is used again.
+_VACUUM = "VACUUM (ANALYZE) inbox, outbox, missions, pauses, agent_memories, agent_memory_embeddings"
+_REWRITE = "VACUUM (FULL, ANALYZE) inbox, outbox, missions, pauses, agent_memories, agent_memory_embeddings"
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What was erased of one person, in rows, and when the rest is gone."""
+
+    missions: int
+    memories: int
+    vectors: int
+    quotes: int
+    """Outcomes and answers on other people's issues that repeated this person's words."""
+    deliveries: int
+    effects: int
+    cached: int | None
+    """Vectors in Redis; None where no Redis was given."""
+    restarted: int
+    """Missions in work that might have recalled it."""
+    comments: tuple[str, ...]
+    """Agents' answers on GitHub that may repeat it: GitHub is asked to remove those."""
+    mentions: int
+    """Texts of others that name the person with an @; they are theirs, and stay."""
+    erased_at: datetime
+    gone_from_backups_by: datetime | None
+    """And from the write-ahead log; None where they are kept for ever."""
+    gone_from_logs_by: datetime | None
+
+
+class DryRun(Exception):
+    """Raised inside the transaction to undo it."""
+
+
+async def forget(
+    connection: Connection,
+    login: str,
+    retention: Retention,
+    redis: Redis | None,
+    *,
+    rewrite: bool = False,
+    dry_run: bool = False,
+) -> Forgotten:
+    """Erase what `login` wrote, in one transaction, as the schema's owner; again, it finds nothing more.
+
+    `rewrite` also rewrites the tables' files, which blocks them meanwhile; `dry_run` only counts. Raises Unavailable
+    where the cache cannot be reached, with nothing erased.
+    """
+    person = login.removeprefix("@").lower()
+    done: list[Forgotten] = []
+    try:
+        async with connection.transaction():
+            done.append(await _erase(connection, person, retention, None if dry_run else redis))
+            if dry_run:
+                raise DryRun
+    except DryRun:
+        return done[0]
+    await connection.execute(_REWRITE if rewrite else _VACUUM)
+    return done[0]
+
+
+async def _erase(connection: Connection, person: str, retention: Retention, redis: Redis | None) -> Forgotten:
+    async def rows(statement: str, *arguments: object) -> int:
+        status = await connection.execute(statement, *arguments)
+        return int(status.rsplit(" ", 1)[1])
+
+    await connection.execute(_STAGE)
+    await rows(_FIND_MISSIONS, person)
+    await rows(_FIND_MEMORIES, person)
+    await rows(_FIND_QUOTING, person)
+    await rows(_FIND_QUOTING_MISSIONS)
+    texts = [row["text"] for row in await connection.fetch(_TEXTS)]
+    comments = [row["comment_url"] for row in await connection.fetch(_COMMENTS)]
+    deliveries = await rows(_DELIVERIES, person)
+    effects = await rows(_EFFECTS)
+    await rows(_WAKES)
+    await rows(_RECALLED)
+    missions = await rows(_MISSIONS)
+    await rows(_QUOTING_MISSIONS)
+    restarted = await rows(_RESTART)
+    await rows(_NAMED, person)
+    await rows(_PAUSES, person)
+    vectors = await rows(_VECTORS)
+    quotes = await rows(_QUOTING_MEMORIES)
+    memories = await rows(_MEMORIES)
+    await rows(_PROVEN_BY, person)
+    mentions: int = await connection.fetchval(_MENTIONS, person)
+    anything = bool(missions or memories or quotes or deliveries or effects)
+    erased_at: datetime = await connection.fetchval(_NOTE, login_digest(person), anything)
+    # Last, so that nothing is lost where Redis cannot be reached: the transaction is undone then.
+    cached = None if redis is None else await cache.forget(redis, texts)
+    return Forgotten(
+        missions=missions,
+        memories=memories,
+        vectors=vectors,
+        quotes=quotes,
+        deliveries=deliveries,
+        effects=effects,
+        cached=cached,
+        restarted=restarted,
+        comments=tuple(comments),
+        mentions=mentions,
+        erased_at=erased_at,
+        gone_from_backups_by=_later(erased_at, retention.days["backups"]),
+        gone_from_logs_by=_later(erased_at, retention.days["logs"]),
+    )
+
+
+def _later(moment: datetime, days: int | None) -> datetime | None:
+    return None if days is None else moment + timedelta(days=days)
