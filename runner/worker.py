@@ -219,10 +219,11 @@ class Worker:
         if reason := why_declined(issue, self.agent, mission):
             return Finish("declined", reason=reason, effects=[_comment(f"I decline this issue: {reason}.")])
         await self.on_step("validated", mission)
-        recalled = await self._recall(mission)
-        await self.on_step("recalled", mission)
-        noted = None if recalled is None else [_noted(memory) for memory in recalled]
+        noted = None
         try:
+            recalled = await self._recall(mission)
+            await self.on_step("recalled", mission)
+            noted = None if recalled is None else [_noted(memory) for memory in recalled]
             result = await self.executor.execute(Task(mission, self.agent, issue, recalled or ()))
         except Unavailable as away:
             if mission.attempts < MAX_ATTEMPTS:
@@ -244,7 +245,7 @@ class Worker:
         except AWAY:
             raise
         except Exception as broken:
-            # A defect in an executor must end one mission, not the runner that works others.
+            # A defect must end one mission with a reason, not hold it until its lease is used up.
             log.exception("mission %s", mission.id)
             reason = f"an unexpected {type(broken).__name__}; the runner's log has the details"
         else:
