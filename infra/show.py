@@ -33,6 +33,10 @@ def show(outlook: Outlook, file: TextIO) -> None:
     console.print(_lines(outlook))
     for line in (*_bars(outlook), "", *_costs(outlook), "", *_findings(outlook)):
         console.print(line)
+    for line in _rules(outlook, passed=True):
+        console.print(line, no_wrap=True, overflow="ellipsis")
+    for line in _rules(outlook, passed=False):  # last, where the eye is
+        console.print(line)
 
 
 def _tree(outlook: Outlook) -> Tree:
@@ -165,9 +169,13 @@ def _costs(outlook: Outlook) -> Iterator[str]:
 def _findings(outlook: Outlook) -> Iterator[str]:
     for finding in outlook.plan.findings:
         yield f"[yellow]note[/]    {finding.rule}: {escape(finding.message)}"
+
+
+def _rules(outlook: Outlook, *, passed: bool) -> Iterator[str]:
+    mark = "[green]holds[/]  " if passed else "[red]broken[/] "
     for verdict in outlook.verdicts:
-        mark = "[green]holds[/]  " if verdict.passed else "[red]broken[/] "
-        yield f"{mark} {verdict.name}: {escape(verdict.message)}"
+        if verdict.passed == passed:
+            yield f"{mark} {verdict.name}: {escape(verdict.message)}"
 
 
 def _money(amount: Decimal) -> str:

@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,15 @@ def test_a_broken_rule_is_exit_code_2_and_is_named(capsys: pytest.CaptureFixture
     }
     assert set(broken) == {"gate before phase 3"}
     assert "after-2 says nothing" in broken["gate before phase 3"]
+
+
+def test_a_larger_group_breaks_the_ceiling_and_tells_the_sum(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "--phase", "3", "--set", "homeFlexMaxSize=6")
+    assert code == 2
+    worst = outlook_of("phase3").plan.bill.worst
+    # One more spot node at the dearest on-demand price, with its disk.
+    assert f"the worst bill is ${worst + Decimal('99.28') + Decimal('1.60'):,.2f} a month" in out
+    assert "the ceiling $1,000" in out
 
 
 def test_a_person_sees_each_rule_hold_or_break() -> None:
