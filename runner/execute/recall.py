@@ -40,7 +40,7 @@ class RecallExecutor:
             answer=publishable(answer),
             solution=publishable(f"As in {_name(nearest)}: {_cut(nearest.solution_approach)}"),
             lessons=publishable(_cut(nearest.lessons_learned)),
-            reason=f"no model ran; answered from {len(task.recalled)} similar work{"s" if len(task.recalled) > 1 else ""}",
+            reason=f"no model ran; similar works recalled: {len(task.recalled)}",
         )
 
 
