@@ -18,7 +18,7 @@ async def open_executor(settings: RunnerSettings, pool: Pool) -> AsyncIterator[E
 
         yield RecallExecutor()
         return
-    from runner.github_access import open_github
+    from runner.github.access import open_github
 
     async with open_github(settings.github) as github:
         if settings.executor == "actions":

@@ -30,7 +30,7 @@ from errors import AgentsCloudError, RateLimited, SettingsError, Unavailable
 from runner.agents import load_agents
 from runner.geography import Zone, load_geography, local_geography
 from runner.github import GitHub
-from runner.github_access import open_github
+from runner.github.access import open_github
 from runner.health import Health, serve
 from runner.history import Work, load_history
 from runner.intake import Intake, text_to_embed

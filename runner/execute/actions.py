@@ -23,7 +23,7 @@ SEARCHED = timedelta(days=30)
 
 
 class Run(Protocol):
-    """One workflow run; `runner.github_objects.Run` has it."""
+    """One workflow run; `runner.github.objects.Run` has it."""
 
     @property
     def id(self) -> int: ...

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from uuid import NAMESPACE_URL, uuid5
 
 from errors import IssueError
-from runner.github_calls import REPOSITORY
+from runner.github.calls import REPOSITORY
 from runner.issue import Issue, issue_from_github
 
 MAX_BYTES = 64 * 1024 * 1024

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from errors import SettingsError
-from runner.github_calls import REPOSITORY
+from runner.github.calls import REPOSITORY
 from runner.localgithub import git_store
 from runner.localgithub.people import ensure_user, grant, user_shape
 from runner.localgithub.state import ApiError, State, stable_id

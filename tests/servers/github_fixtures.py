@@ -13,8 +13,8 @@ from typing import Any, Self
 from aiohttp import web
 
 from runner.github import GitHub
-from runner.github_app import PlainToken, Tokens
-from runner.github_transport import GitHubSettings
+from runner.github.app import PlainToken, Tokens
+from runner.github.transport import GitHubSettings
 from runner.localgithub import LocalGitHub, LocalGitHubSettings
 
 REPOSITORY = "local/repository"

@@ -14,8 +14,8 @@ from runner.execute import Task
 from runner.execute.actions import ActionsExecutor, ActionsLimits
 from runner.execute.model import ModelExecutor
 from runner.github import GitHub, marker
-from runner.github_app import PlainToken
-from runner.github_transport import GitHubSettings
+from runner.github.app import PlainToken
+from runner.github.transport import GitHubSettings
 from runner.localgithub import LocalGitHub, LocalGitHubSettings
 from tests.servers.mission_parts import CappedWallet, Mission, task
 from tests.servers.scripted_model import ScriptedModel, calls, finish

@@ -16,8 +16,8 @@ from aiohttp import web
 from errors import ExecutionError, GitHubError, RateLimited, SettingsError, Unavailable
 from runner.execute import Change
 from runner.github import GitHub, marker
-from runner.github_app import AppTokens, PlainToken
-from runner.github_transport import GitHubSettings
+from runner.github.app import AppTokens, PlainToken
+from runner.github.transport import GitHubSettings
 from runner.localgithub import Fault, LocalGitHub
 from runner.localgithub.people import new_token
 from tests.servers.github_fixtures import NOON, REPOSITORY, Clock, client_of, local_github, serving

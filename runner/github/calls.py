@@ -12,10 +12,10 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from errors import GitHubError
-from runner.github_app import Tokens
-from runner.github_change import commit_change
-from runner.github_objects import Comment, Delivery, Head, LabelEvent, PullRequest, Run, read
-from runner.github_transport import GitHubSettings, Transport
+from runner.github.app import Tokens
+from runner.github.change import commit_change
+from runner.github.objects import Comment, Delivery, Head, LabelEvent, PullRequest, Run, read
+from runner.github.transport import GitHubSettings, Transport
 
 MAX_BODY = 65_536  # characters; GitHub refuses longer comments and descriptions
 MAX_TARBALL = 256 * 1024 * 1024

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from errors import SettingsError
-from runner import github_transport
-from runner.github import GitHub
-from runner.github_app import AppTokens, PlainToken, Tokens
+from runner.github import GitHub, transport
+from runner.github.app import AppTokens, PlainToken, Tokens
 from runner.settings import GitHubSettings
 
 
@@ -20,4 +19,4 @@ def open_github(settings: GitHubSettings) -> GitHub:
         raise SettingsError(
             "no credential for GitHub", "set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY, or GITHUB_TOKEN"
         )
-    return GitHub(tokens, github_transport.GitHubSettings(base_url=settings.api_url))
+    return GitHub(tokens, transport.GitHubSettings(base_url=settings.api_url))

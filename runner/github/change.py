@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from errors import ExecutionError
-from runner.github_objects import read
-from runner.github_transport import Transport
+from runner.github.objects import read
+from runner.github.transport import Transport
 
 REGULAR_FILE = "100644"
 MAX_PATHS = 1_000

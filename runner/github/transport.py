@@ -16,8 +16,8 @@ import aiohttp
 from yarl import URL
 
 from errors import GitHubError, RateLimited, SettingsError, Unavailable
-from runner.github_app import Tokens
-from runner.github_limits import RateLimits
+from runner.github.app import Tokens
+from runner.github.limits import RateLimits
 
 API_VERSION = "2022-11-28"
 REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE"})

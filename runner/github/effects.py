@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from errors import GitHubError
-from runner.github_calls import GitHubCalls, fit
-from runner.github_objects import PullRequest
+from runner.github.calls import GitHubCalls, fit
+from runner.github.objects import PullRequest
 
 if TYPE_CHECKING:
     from runner.execute import Change
