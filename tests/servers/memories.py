@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Literal
 from uuid import UUID, uuid4
 
 from database.connect import Pool
@@ -27,7 +28,7 @@ async def remember(
     title: str,
     *,
     body: str = "",
-    state: str = "succeeded",
+    state: Literal["pending", "succeeded", "failed"] = "succeeded",
     embedded: Embedded | None = None,
     files: tuple[str, ...] = (),
     number: int = 1,

@@ -218,6 +218,7 @@ async def test_a_store_that_a_crash_cuts_off_leaves_all_of_it_or_nothing(tmp_pat
                 " (SELECT count(*) FROM agent_memory_embeddings) AS vectors,"
                 " (SELECT total_missions FROM agent_performance) AS missions"
             )
+        assert row is not None
         assert row["memories"] == row["vectors"] == row["missions"]
         assert done <= row["memories"] <= done + 4, "what was confirmed is there"
         assert done > 0
