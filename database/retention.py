@@ -74,15 +74,14 @@ DELETE FROM inbox WHERE delivery_id = ANY(ARRAY(
 DELETE FROM outbox WHERE id = ANY(ARRAY(
     SELECT id FROM outbox
     WHERE done_at < now() - make_interval(days => $1)
-       OR done_at IS NULL AND kind <> 'wake' AND not_before < now() - make_interval(days => $1)
+       OR done_at IS NULL AND attempts >= 12 AND not_before < now() - make_interval(days => $1)  -- given up
     LIMIT $2 FOR UPDATE SKIP LOCKED))
 """,
     "missions": "SELECT prune_missions(now() - make_interval(days => $1), $2)",
     "agent_memories": "SELECT prune_memories(now() - make_interval(days => $1), $2)",
     "spending": """
 DELETE FROM spending WHERE id = ANY(ARRAY(
-    SELECT id FROM spending WHERE reserved_at < now() - make_interval(days => $1)
-    ORDER BY reserved_at LIMIT $2 FOR UPDATE SKIP LOCKED))
+    SELECT id FROM spending WHERE reserved_at < now() - make_interval(days => $1) ORDER BY reserved_at LIMIT $2))
 """,
     # A mission's total goes with its last call; a live mission's must stay, or its cap would start anew.
     "spending_totals": """
