@@ -65,13 +65,17 @@ BEGIN
     END IF;
     UPDATE agent_performance
     SET total_missions = total_missions + 1,
-        successful_missions = successful_missions + (v.state = 'succeeded')::integer,
-        failed_missions = failed_missions + (v.state = 'failed')::integer,
         avg_resolution_time_minutes = coalesce(
             (coalesce(avg_resolution_time_minutes, v.resolution_time_minutes) * total_missions
              + v.resolution_time_minutes) / (total_missions + 1), avg_resolution_time_minutes),
         last_updated = now()
     WHERE agent_name = v.agent_name;
+    IF v.state <> 'pending' THEN  -- apart, because it computes the standing anew, which most outcomes do not change
+        UPDATE agent_performance
+        SET successful_missions = successful_missions + (v.state = 'succeeded')::integer,
+            failed_missions = failed_missions + (v.state = 'failed')::integer
+        WHERE agent_name = v.agent_name;
+    END IF;
     RETURN v_id;
 END $$;
 REVOKE ALL ON FUNCTION add_outcome(agent_memories) FROM PUBLIC;
