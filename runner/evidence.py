@@ -11,7 +11,7 @@ from runner.history import Work
 from runner.issue import Issue
 from runner.past_works import Neighbour, PastWorks
 from runner.terms import READ_CHARACTERS, Terms
-from runner.vocabulary import Vocabulary
+from runner.vocabulary import shared_vocabulary
 
 MENTION_POINTS = 30.0  # for `@name`, shared out where several agents are mentioned
 NAMING_POINTS = 15.0  # for a name of several words without the @
@@ -60,7 +60,7 @@ class EvidenceFinder:
     def __init__(self, agents: Sequence[Agent], history: Sequence[Work]) -> None:
         positions = {agent.name: position for position, agent in enumerate(agents)}
         self._by_lower_case = {name.lower(): position for name, position in positions.items()}
-        self._vocabulary = Vocabulary()
+        self._vocabulary = shared_vocabulary()
         self._definitions = DefinitionIndex(agents, self._vocabulary)
         self._past = PastWorks(history, positions)
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from runner.history import Work
 from runner.terms import Terms
 
-NEIGHBOURS = 30
-POINTS = 30.0  # for one past work that says exactly the same, done just now
+NEIGHBOURS = 50
+POINTS = 45.0  # for one past work that says exactly the same, done just now
 HALF_LIFE = 20  # works after which a neighbour counts half: who does what changes within days
 REMEMBERED = 3_000  # newest works with a known agent that are searched
 
@@ -37,7 +37,8 @@ class PastWorks:
         read = [(work, Terms(work.title, work.body, work.labels).weights) for work in works]
         frequency = Counter(term for _, weights in read for term in weights)
         # Works that nobody is known for still tell which words this repository uses all the time.
-        self._rarity = {t: math.log((len(read) + 1) / (count + 0.5)) for t, count in frequency.items()}
+        self._rarity = {t: max(0.0, math.log((len(read) + 1) / (n + 0.5))) for t, n in frequency.items()}
+        self._unseen = math.log((len(read) + 1) / 0.5)
         known = [(work, weights) for work, weights in read if work.agent in positions][-REMEMBERED:]
         self._works = [work for work, _ in known]
         self._agents = [positions[work.agent or ""] for work in self._works]
@@ -47,7 +48,8 @@ class PastWorks:
                 self._postings[term].append((index, value))
 
     def _unit(self, weights: Mapping[str, float]) -> dict[str, float]:
-        rare = {t: w * r for t, w in weights.items() if (r := self._rarity.get(t, 0.0)) > 0.0}
+        # A word that no work has makes the issue less like each of them.
+        rare = {term: weight * self._rarity.get(term, self._unseen) for term, weight in weights.items()}
         length = math.sqrt(sum(value * value for value in rare.values()))
         return {term: value / length for term, value in rare.items()} if length else {}
 

@@ -10,7 +10,7 @@ from runner.agents import Agent
 from runner.definition_index import DefinitionIndex
 from runner.fair_share import FEWEST, cap_for
 from runner.terms import Terms
-from runner.vocabulary import Vocabulary
+from runner.vocabulary import shared_vocabulary
 
 BROADEST = 0.5  # share of the vocabulary's fields of work; among 66 definitions in the wild none had more than 4 of 19
 
@@ -37,8 +37,10 @@ def swallowing(agents: Sequence[Agent]) -> list[str]:
     For the latter every description and responsibility is tried as an issue. Whoever gets more points for it than
     the definition it stands in takes it away.
     """
+    if not agents:
+        return []
     agents = sorted(agents, key=lambda agent: agent.name)
-    vocabulary = Vocabulary()
+    vocabulary = shared_vocabulary()
     index = DefinitionIndex(agents, vocabulary)
     taken: Counter[int] = Counter()
     claimed = [0] * len(agents)

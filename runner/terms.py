@@ -28,10 +28,10 @@ STOP_WORDS = frozenset(
 )
 _SUFFIXES = tuple(
     sorted(
-        """ability able ance ances ate ated ates ating ation ations ator ators e ed er ers es icate icated icates
-        icating ication ications icator icators ied ier iers ies ing ings ion ions isation ise ised iser ises ising
-        ities ity ive ives ivity ization izations ize ized izer izers izes izing ly ment ments or ors s y
-        ying""".split(),
+        """abilities ability able ance ances ate ated ates ating ation ations ator ators e ed er ers
+        es ibilities ibility ible icate icated icates icating ication ications icator icators ied
+        ier iers ies ing ings ion ions isation ise ised iser ises ising ities ity ive ives ivity
+        ization izations ize ized izer izers izes izing ly ment ments or ors s y ying""".split(),
         key=lambda suffix: (-len(suffix), suffix),
     )
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -12,10 +13,16 @@ from runner.terms import words
 FIELDS_FILE = Path(__file__).with_name("vocabulary.yaml")
 
 
-class Vocabulary:
-    """Which fields of work a term belongs to."""
+@cache
+def shared_vocabulary() -> Vocabulary:
+    """The vocabulary of `vocabulary.yaml`, read once."""
+    return Vocabulary(FIELDS_FILE)
 
-    def __init__(self, file: Path = FIELDS_FILE) -> None:
+
+class Vocabulary:
+    """Which fields of work a term belongs to. Immutable once read."""
+
+    def __init__(self, file: Path) -> None:
         entries: dict[str, list[str]] = yaml.safe_load(file.read_text("utf-8"))
         self.field_names = tuple(entries)
         fields_of: dict[str, list[str]] = {}
