@@ -17,7 +17,7 @@ from infra.credentials import plain_config  # noqa: E402
 from infra.gate import ask_gate  # noqa: E402
 from infra.outlook import plan_stack  # noqa: E402
 
-config, stack = plain_config(), pulumi.get_stack()
+config, stack = plain_config(pulumi.get_project()), pulumi.get_stack()
 try:
     settings, plan = plan_stack(ROOT, config, stack)
     gate = ask_gate(ROOT, settings)

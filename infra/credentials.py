@@ -26,9 +26,9 @@ KEYS = (
 Secret = pulumi.Output[str]
 
 
-def plain_config(environment: Mapping[str, str] = os.environ) -> dict[str, object]:
+def plain_config(project: str, environment: Mapping[str, str] = os.environ) -> dict[str, object]:
     """The running stack's configuration as the engine hands it over, with bare keys and without its secrets."""
-    prefix = f"{pulumi.get_project()}:"
+    prefix = f"{project}:"
     values: dict[str, object] = json.loads(environment.get("PULUMI_CONFIG") or "{}")
     secret = set(json.loads(environment.get("PULUMI_CONFIG_SECRET_KEYS") or "[]"))
     return {

@@ -11,6 +11,7 @@ from pathlib import Path
 from infra.fleet import load_fleet
 from infra.gate import ask_gate
 from infra.plan import Plan, make_plan
+from infra.policy.judge import judge
 from infra.prices import Prices, load_prices
 from infra.record import record
 from infra.settings import Settings
@@ -54,7 +55,8 @@ def look(root: Path, config: Mapping[str, object], stack: str) -> Outlook:
     settings, plan = plan_stack(root, config, stack)
     resources = tuple(record(settings, plan))
     _prices().refuse_unpriced(resource.type for resource in resources)
-    return Outlook(settings, plan, resources, verdicts=(ask_gate(root, settings),))
+    verdicts = (ask_gate(root, settings), *judge(settings, plan, resources))
+    return Outlook(settings, plan, resources, verdicts)
 
 
 @cache

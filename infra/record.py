@@ -31,7 +31,7 @@ class _Recorder(Mocks):
         """Provider (its URN) → region."""
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
-        inputs: dict[str, Any] = dict(args.inputs)
+        inputs: dict[str, Any] = _whole_numbers(dict(args.inputs))
         if not args.custom:
             return None, inputs
         if args.typ.startswith("pulumi:providers:"):
@@ -52,6 +52,28 @@ class _Recorder(Mocks):
         self.resources.append(Resource(args.typ, args.name, region, "", inputs))
 
 
+def _whole_numbers(value: Any) -> Any:
+    """Between program and engine every number is a double; `8080.0` is no port."""
+    if isinstance(value, dict):
+        return {key: _whole_numbers(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_whole_numbers(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+class _Monitor(MockMonitor):
+    """Also keeps which resources are protected, which mocks are not told."""
+
+    def __init__(self, mocks: Mocks) -> None:
+        super().__init__(mocks)
+        self.protected: set[tuple[str, str]] = set()
+
+    def RegisterResource(self, request: Any) -> Any:
+        if request.protect:
+            self.protected.add((request.type, request.name))
+        return super().RegisterResource(request)  # type: ignore[no-untyped-call]
+
+
 def _with_status(type: str, region: str, inputs: dict[str, Any]) -> dict[str, Any]:
     if type.endswith(":Ingress"):
         host = LOAD_BALANCER.format(region=region)
@@ -62,7 +84,7 @@ def _with_status(type: str, region: str, inputs: dict[str, Any]) -> dict[str, An
 def record(settings: Settings, plan: Plan) -> list[Resource]:
     """Every resource that `pulumi up` would register, in no particular order, with its inputs. Secrets are absent."""
     recorder = _Recorder(settings.account_id)
-    monitor = MockMonitor(recorder)
+    monitor = _Monitor(recorder)
 
     with _own_loops():
         set_mocks(
@@ -77,7 +99,11 @@ def record(settings: Settings, plan: Plan) -> list[Resource]:
         pulumi.runtime.test(lambda: build(settings, plan) and None)()  # type: ignore[no-untyped-call]
     components = dict(map(_component, monitor.get_registered_resources()))
     return [
-        replace(resource, component=components.get((resource.type, resource.name), ""))
+        replace(
+            resource,
+            component=components.get((resource.type, resource.name), ""),
+            protected=(resource.type, resource.name) in monitor.protected,
+        )
         for resource in recorder.resources
     ]
 

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from runner.geography import Zone
 
@@ -251,7 +251,11 @@ class Resource:
     region: str
     component: str
     """Name of the component it belongs to, such as `network`."""
-    inputs: Mapping[str, object]
+    inputs: Mapping[str, Any]
+    protected: bool = False
+    """Whether an `up` may neither replace nor delete it."""
+    unknown: frozenset[str] = frozenset()
+    """Inputs that are known only after `up`; never so where the resource was recorded."""
 
 
 @dataclass(frozen=True, slots=True)
