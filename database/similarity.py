@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 
 MAX_TEXT = 8_000  # characters of a body that are compared; what matters stands first
 MAX_PATHS = 300  # paths of a candidate that are compared
+CACHED = 100  # works whose words are kept for the next comparison: two recalls' worth, some 3 MiB
 
 # Okapi BM25 (Robertson & Zaragoza 2009) with its usual k1; b is low because works that did more say more.
 BM25_K1 = 1.2
@@ -71,8 +74,16 @@ class Weights:
 
     def chance(self, signals: Signals) -> float:
         """From 0 to 1."""
-        terms = (getattr(self, each.name) * getattr(signals, each.name) for each in fields(Signals))
-        return 1 / (1 + math.exp(-self.intercept - sum(terms)))
+        weighed = (
+            self.intercept
+            + self.cosine * signals.cosine
+            + self.title * signals.title
+            + self.rank * signals.rank
+            + self.recency * signals.recency
+            + self.support * signals.support
+            + self.crowd * signals.crowd
+        )
+        return 1 / (1 + math.exp(-weighed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,23 +174,24 @@ class _Texts:
         self._candidates = candidates
         self._title = dict.fromkeys(words(title))
         self._query = dict.fromkeys(words(f"{title} {body[:MAX_TEXT]}"))
-        self._documents = [_document(candidate) for candidate in candidates]
-        holders = Counter(word for counts in self._documents for word in counts)
+        self._documents = [_document(each.title, each.body, each.paths) for each in candidates]
         # The new issue counts as one more text that holds its words, so that a word nobody else has weighs most.
         self._rarity = {
-            word: math.log((len(candidates) + 1.5) / (holders[word] + 0.5)) for word in self._query
+            word: math.log((len(candidates) + 1.5) / (sum(word in each for each in self._documents) + 0.5))
+            for word in self._query
         }
 
     def signals(self) -> list[Signals]:
         scores = self._bm25()
         best = max(scores, default=0.0) or 1.0
         title = sum(self._rarity[word] for word in self._title) or 1.0
+        ages = sorted(candidate.created_at for candidate in self._candidates)
         return [
             Signals(
                 cosine=max(0.0, candidate.cosine or 0.0),
                 title=sum(self._rarity[word] for word in self._title if word in counts) / title,
                 rank=value / best,
-                recency=1 / sum(other.created_at >= candidate.created_at for other in self._candidates),
+                recency=1 / (len(ages) - bisect_left(ages, candidate.created_at)),
             )
             for candidate, counts, value in zip(self._candidates, self._documents, scores, strict=True)
         ]
@@ -210,7 +222,8 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text) + [compound.replace("_", "-") for compound in _COMPOUND.findall(text)]
 
 
-def _document(candidate: Candidate) -> Counter[str]:
-    counts = Counter(words(f"{candidate.title} {candidate.body[:MAX_TEXT]}"))
-    counts.update(set(words(" ".join(candidate.paths[:MAX_PATHS]))))  # a word of the paths counts once more
+@lru_cache(maxsize=CACHED)
+def _document(title: str, body: str, paths: tuple[str, ...]) -> Counter[str]:
+    counts = Counter(words(f"{title} {body[:MAX_TEXT]}"))
+    counts.update(set(words(" ".join(paths[:MAX_PATHS]))))  # a word of the paths counts once more
     return counts
