@@ -91,8 +91,11 @@ def _parser() -> argparse.ArgumentParser:
     cap.add_argument("scope", choices=("mission", "day", "month"))
     cap.add_argument("usd", help="dollars")
     cap.set_defaults(run=_cap)
+    shown = commands.add_parser("dashboard", help="how agents do, and what memory is worth")
+    shown.add_argument("--json", action="store_true", help="one JSON document")
+    shown.set_defaults(run=_dashboard)
     for command in commands.choices.values():
-        if command.get_default("run") in (_pause_or_resume, _cancel_or_retry, _cap):
+        if command.get_default("run") in (_pause_or_resume, _cancel_or_retry, _cap, _dashboard):
             command.add_argument(
                 "--data", type=Path, help="data folder of `run` (default: DATABASE_URL, then .agents-cloud)"
             )
@@ -195,3 +198,10 @@ def _cap(options: argparse.Namespace) -> int:
     except InvalidOperation:
         raise SettingsError(f"{options.usd!r} is not an amount", "give dollars, as in 12.50") from None
     return asyncio.run(operate.cap(operate.database_url(options.data), options.scope, usd))
+
+
+def _dashboard(options: argparse.Namespace) -> int:
+    from runner import operate
+    from runner.dashboard import show_dashboard
+
+    return asyncio.run(show_dashboard(operate.database_url(options.data), as_json=options.json))

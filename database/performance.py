@@ -1,0 +1,211 @@
+"""How agents do and what memory is worth: groups, trends, hit rate, learning curve, similarity; for the gateway's role.
+
+The rule for the groups stands once, in SQL (`standing`, migration 0006): an agent enters a group when at least 10
+judged missions show it with 95 % confidence, by Wilson's one-sided bound. One failure eliminates nobody.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import asyncpg
+
+from database.connect import Pool
+from database.similarity import landmarks
+
+GROUPS: Mapping[str, str] = {
+    "hall of fame": "surely at least 85 % right",
+    "high performer": "surely at least 70 % right",
+    "unproven": "fewer than 10 judged missions, or figures that do not tell yet",
+    "needs improvement": "surely less than 70 % right",
+    "quarantined": "surely less than 50 % right: consider `python -m runner pause AGENT`",
+    "eliminated": "surely less than 30 % right: consider `python -m runner pause AGENT`",
+}
+WEEKS = 26
+"""How far back trends go."""
+_WORKS_COMPARED = 5_000  # newest proven works that tell how often a hit was possible
+
+_AGENTS = """
+SELECT a.agent_name AS agent, coalesce(p.standing, 'unproven') AS "group",
+       coalesce(p.total_missions, 0) AS missions, coalesce(p.successful_missions, 0) AS successes,
+       coalesce(p.failed_missions, 0) AS failures, coalesce(p.success_rate, 0) AS success_rate,
+       wilson_bound(p.successful_missions, p.successful_missions + p.failed_missions, false, 1.645) AS surely_above,
+       wilson_bound(p.successful_missions, p.successful_missions + p.failed_missions, true, 1.645) AS surely_below,
+       p.avg_resolution_time_minutes AS minutes, coalesce(v.vectors, 0) AS vectors,
+       coalesce(pg_total_relation_size(to_regclass('agent_memories_' || a.agent_id)), 0)
+       + coalesce(pg_total_relation_size(to_regclass('agent_memory_embeddings_' || a.agent_id)), 0) AS bytes,
+       coalesce(h.asked, 0) AS asked, coalesce(h.hits, 0) AS hits
+FROM agents a LEFT JOIN agent_performance p USING (agent_name)
+LEFT JOIN (SELECT agent_name, count(*) AS vectors FROM agent_memory_embeddings GROUP BY agent_name) v USING (agent_name)
+LEFT JOIN (SELECT agent_name, count(recalled) AS asked, count(*) FILTER (WHERE recalled <> '[]') AS hits
+           FROM missions WHERE arm = 'memory' GROUP BY agent_name) h USING (agent_name)
+ORDER BY coalesce(p.success_rate, 0) DESC, coalesce(p.total_missions, 0) DESC, a.agent_name
+"""
+# What stood in an agent's memory when it asked bounds what it could be given.
+_HITS = """
+WITH asked AS (
+    SELECT recalled <> '[]' AS hit, EXISTS (
+        SELECT FROM agent_memories o WHERE o.agent_name = m.agent_name AND o.state = 'succeeded'
+        AND o.proven_at < coalesce(m.claimed_at, m.accepted_at)) AS knew
+    FROM missions m WHERE arm = 'memory' AND recalled IS NOT NULL)
+SELECT count(*) AS asked, count(*) FILTER (WHERE hit) AS hits, count(*) FILTER (WHERE knew) AS knew_something,
+       wilson_bound(count(*) FILTER (WHERE hit), count(*), false, 1.96) AS low,
+       wilson_bound(count(*) FILTER (WHERE hit), count(*), true, 1.96) AS high
+FROM asked
+"""
+_WORKS = """
+SELECT agent_name, files FROM (
+    SELECT agent_name, files, proven_at FROM agent_memories
+    WHERE state = 'succeeded' AND files <> '{}' AND erased_at IS NULL ORDER BY proven_at DESC LIMIT $1) newest
+ORDER BY proven_at
+"""
+_TRENDS = """
+WITH outcomes AS (
+    SELECT agent_name, date_trunc('week', created_at, 'UTC') AS week, count(*) AS outcomes,
+           count(*) FILTER (WHERE state = 'succeeded') AS successes,
+           count(*) FILTER (WHERE state = 'failed') AS failures,
+           sum(resolution_time_minutes) AS minutes, count(resolution_time_minutes) AS timed
+    FROM agent_memories WHERE created_at >= date_trunc('week', now(), 'UTC') - make_interval(weeks => $1 - 1)
+    GROUP BY 1, 2),
+recalls AS (
+    SELECT agent_name, date_trunc('week', finished_at, 'UTC') AS week, count(recalled) AS asked,
+           count(*) FILTER (WHERE recalled <> '[]') AS hits
+    FROM missions
+    WHERE arm = 'memory' AND finished_at >= date_trunc('week', now(), 'UTC') - make_interval(weeks => $1 - 1)
+    GROUP BY 1, 2)
+SELECT agent_name AS agent, to_char(week AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS week, coalesce(outcomes, 0) AS outcomes,
+       coalesce(successes, 0) AS successes, coalesce(failures, 0) AS failures, minutes, coalesce(timed, 0) AS timed,
+       coalesce(asked, 0) AS asked, coalesce(hits, 0) AS hits
+FROM outcomes FULL JOIN recalls USING (agent_name, week) ORDER BY week, agent
+"""
+# Times are skewed: the mean of their logarithms, and its normal interval, tell the typical one.
+_CURVE = """
+WITH worked AS (
+    SELECT m.arm, o.state, coalesce(jsonb_array_length(m.recalled) > 0, false) AS hit,
+           m.arm = 'memory' AND m.recalled IS NOT NULL AS asked,
+           ln(greatest(o.resolution_time_minutes, 1.0 / 60)) AS log_minutes,
+           row_number() OVER (PARTITION BY m.agent_name ORDER BY m.claimed_at, m.id) AS nth
+    FROM missions m JOIN agent_memories o ON o.agent_name = m.agent_name AND o.mission_id = m.id),
+grouped AS (
+    SELECT 'arm' AS kind, arm AS name, 0 AS place, * FROM worked
+    UNION ALL
+    SELECT 'recalled', CASE WHEN hit THEN 'with recalled work' ELSE 'without recalled work' END, 0, *
+    FROM worked WHERE asked
+    UNION ALL
+    SELECT 'experience', (ARRAY['1–5', '6–10', '11–20', '21–50', '51–100', '101–'])[place], place, worked.*
+    FROM worked, LATERAL width_bucket(nth, ARRAY[1, 6, 11, 21, 51, 101]::bigint[]) AS place)
+SELECT kind, name, count(*) AS missions,
+       count(*) FILTER (WHERE asked) AS asked, count(*) FILTER (WHERE hit) AS hits,
+       wilson_bound(count(*) FILTER (WHERE hit), count(*) FILTER (WHERE asked), false, 1.96) AS hit_low,
+       wilson_bound(count(*) FILTER (WHERE hit), count(*) FILTER (WHERE asked), true, 1.96) AS hit_high,
+       count(*) FILTER (WHERE state = 'succeeded') AS successes, count(*) FILTER (WHERE state = 'failed') AS failures,
+       wilson_bound(count(*) FILTER (WHERE state = 'succeeded'),
+                    count(*) FILTER (WHERE state <> 'pending'), false, 1.96) AS success_low,
+       wilson_bound(count(*) FILTER (WHERE state = 'succeeded'),
+                    count(*) FILTER (WHERE state <> 'pending'), true, 1.96) AS success_high,
+       exp(avg(log_minutes)) AS minutes,
+       exp(avg(log_minutes) - 1.96 * stddev_samp(log_minutes) / sqrt(count(log_minutes))) AS minutes_low,
+       exp(avg(log_minutes) + 1.96 * stddev_samp(log_minutes) / sqrt(count(log_minutes))) AS minutes_high
+FROM grouped GROUP BY kind, name, place ORDER BY kind, place, name
+"""
+_SIMILARITY = """
+SELECT least(floor((r->>'similarity')::float8 * 20 + 1e-9), 19)::integer AS bin, count(*) AS count
+FROM missions, jsonb_array_elements(CASE WHEN jsonb_typeof(recalled) = 'array' THEN recalled ELSE '[]' END) AS r
+WHERE r ? 'similarity' GROUP BY bin ORDER BY bin
+"""
+
+
+async def dashboard(pool: Pool) -> dict[str, Any]:
+    """Everything in JSON's types; rates from 0 to 1, times in minutes, None where there is nothing to tell yet.
+
+    `hit_rate.knew_something` bounds the hits: missions whose agent had proven any work by then. `hit_rate.related` is
+    what a perfect recall could reach on proven works: those that share a file, or a folder below the second level,
+    with an earlier one of the same agent. Of `learning`, `arm` is the fair comparison, since chance assigns it.
+    """
+    async with (
+        pool.acquire() as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        agents = [dict(row) for row in await connection.fetch(_AGENTS)]
+        hits = await connection.fetchrow(_HITS)
+        works = await connection.fetch(_WORKS, _WORKS_COMPARED)
+        trends = await connection.fetch(_TRENDS, WEEKS)
+        curve = await connection.fetch(_CURVE)
+        similarity = await connection.fetch(_SIMILARITY)
+    assert hits is not None
+    possible = related_works([(row["agent_name"], row["files"]) for row in works])
+    return {
+        "groups": {
+            group: {
+                "meaning": meaning,
+                "agents": [each["agent"] for each in agents if each["group"] == group],
+            }
+            for group, meaning in GROUPS.items()
+        },
+        "agents": agents,
+        "hit_rate": {
+            **hits,
+            "rate": _share(hits["hits"], hits["asked"]),
+            "knew_something_rate": _share(hits["knew_something"], hits["asked"]),
+            "works": len(works),
+            "related": possible,
+            "related_rate": _share(possible, len(works)),
+        },
+        "trends": {"all": _weeks(trends), "agents": _weeks_by_agent(trends)},
+        "learning": _curves(curve),
+        "similarity": [
+            {"from": row["bin"] / 20, "to": (row["bin"] + 1) / 20, "count": row["count"]}
+            for row in similarity
+        ],
+    }
+
+
+def related_works(works: Sequence[tuple[str, Sequence[str]]]) -> int:
+    """How many of the works, (agent, files) oldest first, have a related earlier one of the same agent."""
+    seen: dict[str, set[str]] = defaultdict(set)
+    related = 0
+    for agent, files in works:
+        marks = landmarks(files)
+        related += not marks.isdisjoint(seen[agent])
+        seen[agent] |= marks
+    return related
+
+
+def _weeks_by_agent(rows: Sequence[asyncpg.Record]) -> dict[str, list[dict[str, Any]]]:
+    by_agent: dict[str, list[asyncpg.Record]] = defaultdict(list)
+    for row in rows:
+        by_agent[row["agent"]].append(row)
+    return {agent: _weeks(rows) for agent, rows in sorted(by_agent.items())}
+
+
+def _weeks(rows: Sequence[asyncpg.Record]) -> list[dict[str, Any]]:
+    """The rows of each week added up, oldest first; weeks without any are left out."""
+    weeks: dict[str, list[asyncpg.Record]] = defaultdict(list)
+    for row in rows:
+        weeks[row["week"]].append(row)
+    return [{"week": week, **_added(rows)} for week, rows in sorted(weeks.items())]
+
+
+def _added(rows: Sequence[asyncpg.Record]) -> dict[str, Any]:
+    keys = ("outcomes", "successes", "failures", "asked", "hits")
+    total: dict[str, Any] = {key: sum(row[key] for row in rows) for key in keys}
+    total["success_rate"] = _share(total["successes"], total["successes"] + total["failures"])
+    total["hit_rate"] = _share(total["hits"], total["asked"])
+    total["minutes"] = _share(sum(row["minutes"] or 0.0 for row in rows), sum(row["timed"] for row in rows))
+    return total
+
+
+def _curves(rows: Sequence[asyncpg.Record]) -> dict[str, list[dict[str, Any]]]:
+    curves: dict[str, list[dict[str, Any]]] = {"arm": [], "recalled": [], "experience": []}
+    for row in rows:
+        point = dict(row)
+        point["hit_rate"] = _share(row["hits"], row["asked"])
+        point["success_rate"] = _share(row["successes"], row["successes"] + row["failures"])
+        curves[point.pop("kind")].append(point)
+    return curves
+
+
+def _share(part: float, whole: float) -> float | None:
+    return part / whole if whole else None

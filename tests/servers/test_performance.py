@@ -1,0 +1,211 @@
+"""Groups, trends and the learning curve say what the figures bear out, and no more."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from asyncio.subprocess import PIPE, create_subprocess_exec
+from typing import Any, Literal
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from database.connect import Pool
+from database.memory import agent_stats, judge_outcome
+from database.missions import Finish, NewMission, add_mission, claim_missions, finish_mission
+from database.performance import GROUPS, dashboard, related_works
+from tests.servers.conftest import Database
+from tests.servers.memories import remember
+
+AGENT, OTHER = "left-agent", "right-agent"
+
+
+async def with_record(pool: Pool, agent: str, successes: int, failures: int) -> None:
+    for number in range(successes + failures):
+        await remember(pool, agent, f"case {number}", state="succeeded" if number < successes else "failed")
+
+
+async def standing(pool: Pool, successes: int, failures: int) -> str:
+    found: str = await pool.fetchval("SELECT standing($1, $2)", successes, failures)
+    return found
+
+
+async def test_agents_without_missions_show_zeros(database):
+    await database.register(AGENT)
+    async with database.pool("gateway") as pool:
+        data = await dashboard(pool)
+    (agent,) = data["agents"]
+    assert (agent["missions"], agent["successes"], agent["success_rate"], agent["hits"]) == (0, 0, 0, 0)
+    assert data["groups"]["unproven"]["agents"] == [AGENT]
+    assert data["hit_rate"]["rate"] is None
+    assert data["trends"] == {"all": [], "agents": {}}
+
+
+@pytest.mark.parametrize(
+    ("successes", "failures", "group"),
+    [
+        (0, 0, "unproven"),
+        (0, 1, "unproven"),
+        (0, 9, "unproven"),
+        (9, 0, "unproven"),
+        (0, 10, "eliminated"),
+        (10, 0, "high performer"),
+        (16, 0, "hall of fame"),
+        (95, 5, "hall of fame"),
+        (85, 15, "high performer"),
+        (17, 3, "unproven"),
+        (50, 50, "needs improvement"),
+        (35, 65, "quarantined"),
+        (30, 70, "quarantined"),
+        (15, 85, "eliminated"),
+    ],
+)
+async def test_a_group_is_entered_only_when_the_record_shows_it(database, successes, failures, group):
+    async with database.pool("gateway") as pool:
+        assert await standing(pool, successes, failures) == group
+
+
+ORDER = ("eliminated", "quarantined", "needs improvement", "unproven", "high performer", "hall of fame")
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(successes=st.integers(0, 3000), failures=st.integers(0, 3000))
+async def test_one_more_success_never_lowers_and_one_more_failure_never_raises(database, successes, failures):
+    async with database.pool("gateway", most=1) as pool:
+        here = ORDER.index(await standing(pool, successes, failures))
+        if successes + failures >= 10:
+            assert ORDER.index(await standing(pool, successes + 1, failures)) >= here
+            assert ORDER.index(await standing(pool, successes, failures + 1)) <= here
+        low, high = await pool.fetchrow(
+            "SELECT wilson_bound($1, $2, false, 1.645), wilson_bound($1, $2, true, 1.645)",
+            successes,
+            successes + failures,
+        )
+    if successes + failures:
+        rate = successes / (successes + failures)
+        assert 0 <= low <= rate + 1e-9
+        assert rate - 1e-9 <= high <= 1
+        for bound in (low, high):  # where the score test is just at the limit (Wilson 1927)
+            if 0 < bound < 1:
+                error = math.sqrt(bound * (1 - bound) / (successes + failures))
+                assert abs(rate - bound) / error == pytest.approx(1.645, abs=1e-6)
+    else:
+        assert low is None
+
+
+async def test_the_tables_columns_follow_the_same_rule(database):
+    await database.register(AGENT, OTHER)
+    async with database.pool("gateway") as pool:
+        await with_record(pool, AGENT, 16, 0)
+        await with_record(pool, OTHER, 0, 10)
+        rows = await pool.fetch(
+            "SELECT hall_of_fame, eliminated, standing FROM agent_performance ORDER BY agent_name"
+        )
+        assert [tuple(row) for row in rows] == [(True, False, "hall of fame"), (False, True, "eliminated")]
+        assert (await agent_stats(pool, AGENT)).standing == "hall of fame"
+        data = await dashboard(pool)
+    assert {name: group["agents"] for name, group in data["groups"].items() if group["agents"]} == {
+        "hall of fame": [AGENT],
+        "eliminated": [OTHER],
+    }
+    assert set(data["groups"]) == set(GROUPS) == set(ORDER)
+
+
+async def work(
+    database: Database,
+    number: int,
+    *,
+    arm: Literal["memory", "control"],
+    recalled: list[dict[str, Any]] | None,
+    verdict: bool | None,
+) -> None:
+    """One mission from intake to verdict."""
+    new = NewMission(
+        "o/r", number, "opened", f"case {number}", "", [], "a", "US", "queued", agent=AGENT, arm=arm
+    )
+    async with database.connect("gateway") as gateway, database.agent_pool(AGENT) as pool:
+        await add_mission(gateway, new)
+        (mission,) = await claim_missions(pool, AGENT, "r1", most=1)
+        await finish_mission(pool, mission, Finish("done", solution="s", recalled=recalled))
+        if verdict is not None:
+            await judge_outcome(gateway, mission.id, succeeded=verdict, by="person: closed")
+
+
+async def test_the_learning_curve_compares_missions_with_and_without_memory(database):
+    await database.register(AGENT)
+    hit = [{"memory_id": "00000000-0000-0000-0000-000000000001", "similarity": 0.83}]
+    await work(database, 1, arm="memory", recalled=[], verdict=True)
+    await work(database, 2, arm="memory", recalled=hit, verdict=True)
+    await work(database, 3, arm="memory", recalled=[*hit, {"similarity": 1.0}], verdict=None)
+    await work(database, 4, arm="control", recalled=None, verdict=False)
+    async with database.connect("agents_owner") as owner:
+        await owner.execute(
+            "UPDATE agent_memories SET resolution_time_minutes = CASE issue_number WHEN 1 THEN 30 WHEN 2 THEN 10"
+            " WHEN 3 THEN 40 ELSE 60 END"
+        )
+    async with database.pool("gateway") as pool:
+        data = await dashboard(pool)
+    arms = {point["name"]: point for point in data["learning"]["arm"]}
+    assert (arms["memory"]["missions"], arms["control"]["missions"]) == (3, 1)
+    assert arms["memory"]["success_rate"] == 1
+    assert arms["control"]["success_rate"] == 0
+    assert arms["control"]["hit_rate"] is None, "the control arm never asks"
+    recalled = {point["name"]: point for point in data["learning"]["recalled"]}
+    typical = recalled["with recalled work"]
+    assert typical["minutes"] == pytest.approx(20), "the geometric mean of 10 and 40"
+    assert typical["minutes_low"] < 20 < typical["minutes_high"]
+    assert recalled["without recalled work"]["minutes_low"] is None, "one mission has no spread"
+    (first,) = data["learning"]["experience"]
+    assert (first["name"], first["missions"], first["hits"]) == ("1–5", 4, 2)
+    assert data["hit_rate"]["asked"] == 3
+    assert data["hit_rate"]["rate"] == pytest.approx(2 / 3)
+    assert data["hit_rate"]["knew_something"] == 2, "before its first success it could not be given anything"
+    assert data["similarity"] == [
+        {"from": 0.8, "to": 0.85, "count": 2},
+        {"from": 0.95, "to": 1.0, "count": 1},
+    ]
+    (week,) = data["trends"]["all"]
+    assert (week["outcomes"], week["successes"], week["failures"], week["asked"], week["hits"]) == (
+        4,
+        2,
+        1,
+        3,
+        2,
+    )
+    assert week["minutes"] == pytest.approx(35)
+    assert data["trends"]["agents"][AGENT] == [week]
+
+
+async def test_what_a_perfect_recall_could_reach_is_told_beside(database):
+    await database.register(AGENT, OTHER)
+    async with database.pool("gateway") as pool:
+        await remember(pool, AGENT, "a", files=("src/api/v1/user.py",))
+        await remember(pool, AGENT, "b", files=("src/api/v1/group.py",))
+        await remember(pool, AGENT, "c", files=("docs/a.md",))
+        await remember(pool, OTHER, "d", files=("src/api/v1/user.py",))
+        hit_rate = (await dashboard(pool))["hit_rate"]
+    assert (hit_rate["works"], hit_rate["related"], hit_rate["related_rate"]) == (4, 1, 0.25)
+    assert related_works([]) == 0
+
+
+async def test_the_command_shows_the_same_as_a_table_and_as_json(database):
+    await database.register(AGENT)
+    async with database.pool("gateway") as pool:
+        await with_record(pool, AGENT, 16, 0)
+    shown, as_json = await run_dashboard(database), await run_dashboard(database, "--json")
+    assert "hall of fame" in shown
+    assert AGENT in shown
+    assert json.loads(as_json)["groups"]["hall of fame"]["agents"] == [AGENT]
+
+
+async def run_dashboard(database: Database, *arguments: str) -> str:
+    environment = {**os.environ, "DATABASE_URL": database.url("gateway"), "COLUMNS": "160"}
+    process = await create_subprocess_exec(
+        sys.executable, "-m", "runner", "dashboard", *arguments, env=environment, stdout=PIPE, stderr=PIPE
+    )
+    out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    return out.decode()
