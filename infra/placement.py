@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from errors import PlanError
 from infra.fleet import Fleet
-from infra.settings import ImageSettings, RegionSettings, Settings, zone_of_region
+from infra.settings import ImageSettings, RegionSettings, Settings
 from infra.shapes import AgentPlan, Subnet, SubnetKind
 from runner.agents import Agent
-from runner.geography import Geography
+from runner.geography import Geography, zone_of_region
 
 # Images that are no agent's.
 SHARED_IMAGES = ("gateway", "migrate")

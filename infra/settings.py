@@ -21,7 +21,6 @@ Endpoint = Literal["private", "public"]
 
 PROJECT = "agents-cloud"
 # AWS regions named eu-… that lie outside the European Union (London, Zurich).
-OUTSIDE_THE_EU = frozenset({"eu-west-2", "eu-central-2"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,10 +224,3 @@ class Settings:
     def webhook_host(self, zone: Zone) -> str:
         """Where GitHub delivers the webhooks of repositories in `zone`."""
         return f"{zone.lower()}.hooks.{self.domain}"
-
-
-def zone_of_region(region: str) -> Zone | None:
-    """The legal zone an AWS region lies in, or None where it lies in neither."""
-    if region.startswith("us-") and not region.startswith("us-gov-"):
-        return "US"
-    return "EU" if region.startswith("eu-") and region not in OUTSIDE_THE_EU else None

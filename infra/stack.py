@@ -28,9 +28,8 @@ from infra.settings import (
     ProfileDefaults,
     RegionSettings,
     Settings,
-    zone_of_region,
 )
-from runner.geography import ZONES, Zone
+from runner.geography import ZONES, Zone, zone_of_region
 
 
 def from_config(mapping: Mapping[str, object], *, stack: str) -> Settings:

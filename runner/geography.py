@@ -16,7 +16,8 @@ Zone = Literal["US", "EU"]
 ZONES: tuple[str, ...] = get_args(Zone)
 LOCAL_REGION = "local"
 MAX_FILE_BYTES = 1024 * 1024
-_AWS_REGION = re.compile(r"(us|eu)-[a-z]+-\d")
+_REGION = re.compile(r"(us|eu)-[a-z]+-[1-9]")
+_OUTSIDE_THE_EU = frozenset({"eu-west-2", "eu-central-2"})  # London and Zurich, whatever their names say
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}")
 
 
@@ -49,6 +50,13 @@ class Geography:
     def zone_of(self, repository: str) -> Zone | None:
         """The zone of `repository` ("owner/name", where case does not count), or None where none is set."""
         return self.repositories.get(repository.lower())
+
+
+def zone_of_region(region: str) -> Zone | None:
+    """The legal zone an AWS region (or this machine, `local`) lies in, or None where it lies in neither."""
+    if region == LOCAL_REGION or (region.startswith("us-") and _REGION.fullmatch(region)):
+        return "US"
+    return "EU" if _REGION.fullmatch(region) and region not in _OUTSIDE_THE_EU else None
 
 
 def local_geography(agents: Sequence[Agent]) -> Geography:
@@ -111,10 +119,11 @@ def _region(
     problems: list[GeographyError],
 ) -> Region:
     line = getattr(name, "line", 1)
-    if not isinstance(name, Text) or not (_AWS_REGION.fullmatch(name) or name == LOCAL_REGION):
+    derived = zone_of_region(name) if isinstance(name, Text) else None
+    if not isinstance(name, Text) or derived is None:
         raise GeographyError(
             f"{name!r} is not a region in a known zone",
-            "use a us-… or eu-… AWS region, or `local`",
+            "use an AWS region in the US or in a member state of the EU, or `local`",
             file=path,
             line=line,
         )
@@ -124,7 +133,6 @@ def _region(
         )
     _refuse_unknown(value, {"location", "zone", "agents", "draft"}, path)
 
-    derived = "EU" if name.startswith("eu-") else "US"
     zone = value.get("zone", derived)
     if zone not in ZONES:
         raise GeographyError(

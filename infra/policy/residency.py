@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from infra.datastore import PORT
 from infra.policy.rule import Subject, at, entries, short
 from infra.policy.workloads import KINDS
-from infra.settings import zone_of_region
+from runner.geography import zone_of_region
 
 # Each of these copies data to another region by itself.
 CROSSING = (

@@ -14,8 +14,9 @@ from errors import PlanError
 from infra.fleet import AgentShape, Fleet
 from infra.nodes import SUBNET_RESERVED
 from infra.plan import Plan, make_plan
-from infra.settings import Settings, zone_of_region
+from infra.settings import Settings
 from infra.shapes import NodeGroupPlan, RegionPlan, Resources
+from runner.geography import zone_of_region
 from tests.unit.stacks import PRESETS, agents, geography, own_fleet, own_prices, settings
 
 TYPES = (["t4g.medium", "c6g.large"], ["t4g.large", "t4g.xlarge"], ["t4g.xlarge", "c6g.xlarge"])
