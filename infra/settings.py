@@ -20,7 +20,6 @@ Profile = Literal["proposed", "measured"]
 Endpoint = Literal["private", "public"]
 
 PROJECT = "agents-cloud"
-# AWS regions named eu-… that lie outside the European Union (London, Zurich).
 
 
 @dataclass(frozen=True, slots=True)

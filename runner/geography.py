@@ -123,7 +123,7 @@ def _region(
     if not isinstance(name, Text) or derived is None:
         raise GeographyError(
             f"{name!r} is not a region in a known zone",
-            "use an AWS region in the US or in a member state of the EU, or `local`",
+            "use a us-… or eu-… AWS region of the US or the EU, or `local`",
             file=path,
             line=line,
         )
