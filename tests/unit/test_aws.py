@@ -19,7 +19,9 @@ def credentials(monkeypatch):
 
 
 async def test_a_database_token_names_the_role_the_host_and_the_region():
-    password = database_password("postgresql://agent-apis-architect@db.example:5432/agents?sslmode=verify-full", AWS)
+    password = database_password(
+        "postgresql://agent-apis-architect@db.example:5432/agents?sslmode=verify-full", AWS
+    )
     assert password is not None
     token = urlsplit("https://" + await password())
     query = {key: values[0] for key, values in parse_qs(token.query).items()}
