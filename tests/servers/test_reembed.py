@@ -167,7 +167,7 @@ async def test_a_vector_of_another_space_is_refused_with_the_command_that_change
             asyncpg.RaiseError, match=r"memories are embedded with old \(dimension 8"
         ) as refused:
             await store_embedding(gateway, memory, model="new", version="1", embedding=[1.0] * 12)
-        assert "python -m database reembed --to MODEL" in refused.value.hint
+        assert "python -m database reembed --to MODEL" in str(refused.value.hint)
         assert await unembedded(pool, "old", 5) == [memory]
 
 
