@@ -14,7 +14,8 @@ from errors import IssueError, SettingsError
 from runner.agents import load_agents
 from runner.history import load_history
 from runner.issue import Issue, issue_from_github
-from runner.match import Match, Matcher, report
+from runner.match import Match, Matcher, report, share_report
+from runner.scope import refuse_swallowing
 from runner.terminal import print_json
 
 _REPOSITORY = "local/repository"
@@ -25,7 +26,9 @@ def match_command(options: argparse.Namespace) -> int:
     """Match the issue of the command line, or those of a file. Raises InputError."""
     if (options.issues is None) == (options.title is None):
         raise SettingsError("neither or both of --issues and --title are given", "give one of them")
-    matcher = Matcher(load_agents(options.agents), load_history(options.history) if options.history else ())
+    agents = load_agents(options.agents)
+    refuse_swallowing(agents)
+    matcher = Matcher(agents, load_history(options.history) if options.history else ())
     if options.issues is not None:
         issues = read_issues(options.issues)
     else:
@@ -36,6 +39,10 @@ def match_command(options: argparse.Namespace) -> int:
         print_json(report(matches, issues))
     else:
         _print_table(issues, matches)
+    for name, share in share_report(matches).items():
+        Console(stderr=True).print(
+            f"note: {name} takes {share:.0%} of these issues, over the 15 % of one agent"
+        )
     return 0
 
 
