@@ -33,8 +33,9 @@ def shared_file(
         },
         "migrate": {
             "image": images["migrate"],
-            "command": ["python", "-m", "database", "migrate"],
-            "environment": dict(environment["migrate"]),
+            "command": ["python", "-m", "runner", "register"],
+            "environment": {**environment["migrate"], "AGENTS_DIR": DEFINITIONS},
+            "volumes": [f"./definitions:{DEFINITIONS}:ro"],
             **_confined(0.5, 256),
             "restart": "on-failure:5",
         },

@@ -28,18 +28,20 @@ def runner_environment(
 
 def gateway_environment(scope: Scope, datastore: Datastore, redis_url: pulumi.Input[str]) -> Environment:
     """What the gateway reads (`runner.settings.GatewaySettings`)."""
-    models = scope.settings.models
+    models, endpoint = scope.settings.models, scope.region.model_endpoint
     return {
         "DATABASE_URL": datastore.url("gateway"),
         "REDIS_URL": redis_url,
         "EXECUTOR": models.executor,
         "EMBEDDING_MODEL": "minilm" if models.embedding_model == "minilm" else f"openai:{models.embedding_model}",
+        # Texts to be embedded stay in the zone, as those for a model do.
+        "EMBEDDING_ENDPOINT": endpoint,
+        "EMBEDDING_ENDPOINTS": f"{scope.region.zone}={endpoint}",
         "MISSION_CAP_USD": str(models.mission_cap_usd),
         "DAY_CAP_USD": str(models.daily_cap_usd),
         "MONTH_CAP_USD": str(models.monthly_cap_usd),
         "INBOX_DAYS": str(scope.settings.inbox_days),
         "AUDIT_DAYS": str(scope.settings.audit_days),
-        **_model(scope),
         **_common(scope),
     }
 
@@ -49,7 +51,6 @@ def owner_environment(scope: Scope, datastore: Datastore) -> Environment:
     return {
         "DATABASE_URL": datastore.url(OWNER),
         "DATABASE_SECRET_ARN": datastore.secret_arn,
-        "DATABASE_IAM": "yes",
         "AWS_REGION": scope.region.name,
     }
 

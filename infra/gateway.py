@@ -12,7 +12,7 @@ from infra.namespace import GATEWAY, METRICS_PORT
 from infra.pods import container, pod_spec, variables
 from infra.scope import Scope
 from infra.shapes import SystemPod
-from infra.workload import definition_name
+from infra.workload import all_definitions
 from runner.agents import Agent
 
 NAME = "gateway"
@@ -115,9 +115,7 @@ def _deployment(
         kubernetes_token=True,
         spread=GATEWAY,
     )
-    # Each definition stays an object of its own: an edit reaches the gateway without rolling it.
-    sources = [{"configMap": {"name": definition_name(agent.resource_name)}} for agent in definitions]
-    spec["volumes"].append({"name": "definitions", "projected": {"sources": sources}})
+    spec["volumes"].append(all_definitions(definitions))
     return manifest(
         "apps/v1",
         "Deployment",

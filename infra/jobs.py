@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Sequence
 from typing import Any
 
+from infra.compose import DEFINITIONS
 from infra.manifest import Manifest, manifest
 from infra.pods import container, pod_spec
 from infra.shapes import SystemPod
+from infra.workload import all_definitions
+from runner.agents import Agent
 
 MIGRATE = "migrate"
 OWNER_JOB = {"app.kubernetes.io/component": "database"}
@@ -16,25 +21,36 @@ DEADLINE_SECONDS = 900
 
 
 def database_job(
-    command: str, pod: SystemPod, version: str, image: Any, env: list[Manifest]
+    command: str,
+    pod: SystemPod,
+    version: str,
+    image: Any,
+    env: list[Manifest],
+    definitions: Sequence[Agent] = (),
 ) -> list[Manifest]:
-    """ServiceAccount and job of `python -m database COMMAND`.
+    """ServiceAccount and job of `python -m database COMMAND` or, with `definitions`, of `python -m runner register`.
 
-    `version` (`:TAG` or `@sha256:…`) is in the job's name: another one is another job, which runs again.
+    `version` (`:TAG` or `@sha256:…`) and the agents' names are in the job's name: where they change, it is
+    another job, which runs again. An edited definition needs no new job.
     """
     suffix = re.sub(r"[^a-z0-9]+", "-", version.lower().lstrip(":@").removeprefix("sha256:")[:20]).strip("-")
+    if definitions:
+        names = " ".join(sorted(agent.name for agent in definitions))
+        suffix += f"-{hashlib.sha256(names.encode()).hexdigest()[:8]}"
     labels = {"app.kubernetes.io/name": command, **OWNER_JOB}
     made = container(
         command,
         image,
-        ["python", "-m", "database", command],
+        ["python", "-m", "runner", "register"] if definitions else ["python", "-m", "database", command],
         env,
         pod.requests,
         pod.limits or pod.requests,
-        {},
+        {"definitions": DEFINITIONS} if definitions else {},
         served=False,
     )
     spec = {**pod_spec(command, "critical", [made], {}), "restartPolicy": "Never"}
+    if definitions:
+        spec["volumes"].append(all_definitions(definitions))
     return [
         manifest("v1", "ServiceAccount", command, labels=labels, automountServiceAccountToken=False),
         manifest(

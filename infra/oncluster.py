@@ -14,6 +14,7 @@ from infra import logs as log_objects
 from infra.access import Statement, allow, pod_trust, role
 from infra.cache import GATEWAY, RUNNERS, Cache
 from infra.cluster import Cluster
+from infra.compose import DEFINITIONS
 from infra.controllers import Controllers
 from infra.credentials import Credentials
 from infra.environment import Environment, gateway_environment, owner_environment, runner_environment
@@ -107,8 +108,9 @@ class OnCluster(pulumi.ComponentResource):
     def _migrate(self, after: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
         wanted = version(self._scope.settings, MIGRATE)
         image = self._region.registry.image(MIGRATE, wanted)
-        env = variables(self.owner_environment())
-        objects = database_job(MIGRATE, self.system(MIGRATE), wanted, image, env)
+        env = variables(self.owner_environment() | {"AGENTS_DIR": DEFINITIONS})
+        agents = list(self._definitions.values())
+        objects = database_job(MIGRATE, self.system(MIGRATE), wanted, image, env, agents)
         return self.run_as_owner(MIGRATE, objects, after, self)
 
     def _gateway(self, after: Sequence[pulumi.Resource], controllers: Controllers) -> pulumi.Output[str]:

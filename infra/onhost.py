@@ -82,7 +82,7 @@ def _files(region: Region, definitions: Mapping[str, Agent]) -> dict[str, pulumi
     environment = {
         "gateway": gateway_environment(scope, datastore, REDIS)
         | {"AGENTS_DIR": "/definitions", "GEOGRAPHY": "/agent_geography.yaml"},
-        "migrate": {"DATABASE_URL": owner_url(datastore, "${OWNER_PASSWORD}"), "DATABASE_IAM": "yes"},
+        "migrate": {"DATABASE_URL": owner_url(datastore, "${OWNER_PASSWORD}")},
     }
     files: dict[str, pulumi.Input[str]] = {
         "compose.yaml": pulumi.Output.all(images=images, environment=environment).apply(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from infra.compose import DEFINITIONS
@@ -17,6 +18,12 @@ CPU_PERCENT, MEMORY_PERCENT = 70, 80  # the proposal's
 BACKLOG = "2"
 """Missions a replica, queued and in progress, above which another one starts. A runner works four at once."""
 SECRETS = ("OPENAI_API_KEY", "GITHUB_TOKEN")
+
+
+def all_definitions(definitions: Iterable[Agent]) -> Manifest:
+    """A volume with every definition. Each is an object of its own: an edit reaches readers without rolling them."""
+    sources = [{"configMap": {"name": definition_name(agent.resource_name)}} for agent in definitions]
+    return {"name": "definitions", "projected": {"sources": sources}}
 
 
 def definition_name(resource_name: str) -> str:

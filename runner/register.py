@@ -1,4 +1,4 @@
-"""`python -m runner register`: after the migrations, before new runners, the database learns who the agents are."""
+"""`python -m runner register`: before new runners, the schema is migrated and the database learns who the agents are."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import asyncpg
 
 from database.connect import open_connection
+from database.migrate import migrate
 from database.registry import Registration, register_agents
 from errors import SettingsError
 from runner.agents import Agent, load_agents
@@ -18,12 +19,13 @@ def registration_of(agent: Agent) -> Registration:
 
 
 async def register(url: str, folder: Path) -> int:
-    """Make row, role and partitions of every definition in `folder`; agents without one are retired."""
+    """Migrate, then make row, role and partitions of every definition in `folder`; agents without one are retired."""
     if not url:
         raise SettingsError("DATABASE_URL is not set", "set it to the database, as its owner agents_owner")
     agents = load_agents(folder)
     async with open_connection(url) as owner:
         try:
+            await migrate(owner, report=print)
             retired = await register_agents(owner, [registration_of(agent) for agent in agents])
         except asyncpg.InsufficientPrivilegeError as refused:
             raise SettingsError(
