@@ -11,6 +11,9 @@ import yaml
 from pulumi import automation
 
 
+READS = "pulumi:pulumi:StackReference"
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """What the engine did, or would do, to one resource: `create`, `same`, `update`, `replace`, `delete` …"""
@@ -100,7 +103,8 @@ class Stack:
         output: list[str] = []
 
         def note(event: automation.EngineEvent) -> None:
-            if event.resource_pre_event is not None:
+            # The stack reads its own former outputs, which is no step of a cloud.
+            if event.resource_pre_event is not None and event.resource_pre_event.metadata.type != READS:
                 metadata = event.resource_pre_event.metadata
                 replaced_by = tuple(
                     path
