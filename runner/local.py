@@ -30,6 +30,7 @@ from runner.local_state import LocalState, load_secrets, locked_data_folder
 from runner.localgithub import LocalGitHub, LocalGitHubSettings, load_reactions
 from runner.process import stop_on_signal
 from runner.register import registration_of
+from runner.scope import refuse_swallowing
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class Ecosystem:
 async def run_local(options: LocalOptions) -> int:
     """Run until Ctrl-C or, with `until_idle`, until every issue is final; the exit code. Raises InputError."""
     agents = load_agents(options.agents)
+    refuse_swallowing(agents)
     geography = load_geography(options.geography, agents) if options.geography else local_geography(agents)
     if options.port:
         _check_port(options.port)

@@ -11,6 +11,7 @@ from database.migrate import migrate
 from database.registry import Registration, register_agents
 from errors import SettingsError
 from runner.agents import Agent, load_agents
+from runner.scope import refuse_swallowing
 
 
 def registration_of(agent: Agent) -> Registration:
@@ -23,6 +24,7 @@ async def register(url: str, folder: Path) -> int:
     if not url:
         raise SettingsError("DATABASE_URL is not set", "set it to the database, as its owner agents_owner")
     agents = load_agents(folder)
+    refuse_swallowing(agents)
     async with open_connection(url) as owner:
         try:
             await migrate(owner, report=print)
