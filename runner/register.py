@@ -1,4 +1,4 @@
-"""`python -m runner register`: before new runners, the schema is migrated and the database learns who the agents are."""
+"""`python -m runner register`: before new runners, the schema is migrated and the agents are made known to it."""
 
 from __future__ import annotations
 
