@@ -17,8 +17,8 @@ SAMPLE := --geography agent_geography.yaml --issues samples/issues.json --mainta
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 8
 
-run: $(RUN) ## the whole ecosystem on this machine, page at http://127.0.0.1:8080 (ARGS="..." for options)
-	@$(BIN)/python -m runner run $(SAMPLE) $(ARGS)
+run: $(RUN) ## the whole ecosystem on this machine, page at http://127.0.0.1:8080 (ARGS="..." instead of the sample)
+	@$(BIN)/python -m runner run $(or $(ARGS),$(SAMPLE))
 
 test: lint ## lint, then every ring of tests whose tools are here (ARGS="..." for pytest)
 	@$(BIN)/python -m pytest $(ARGS)
