@@ -12,6 +12,8 @@ from pulumi_policy import (
     Policy,
     PolicyResource,
     ReportViolation,
+    ResourceValidationArgs,
+    ResourceValidationPolicy,
     StackValidationArgs,
     StackValidationPolicy,
 )
@@ -25,19 +27,40 @@ from infra.policy.rules import RULES
 from infra.settings import PROJECT, Settings
 from infra.shapes import Resource
 
-JUDGED = ("aws:", "kubernetes:", "pulumi:providers:aws", "pulumi:providers:kubernetes")
 ROOT = Path(__file__).resolve().parents[2]
+# Components hold nothing that is not judged on its own.
+JUDGED = ("aws:", "kubernetes:", "pulumi:providers:aws", "pulumi:providers:kubernetes")
+Inputs = dict[str, tuple[dict[str, Any], list[str]]]
+"""URN → inputs, and the names of those that are known only after `up`."""
 
 
 def policies(stack: str) -> list[Policy]:
-    """One mandatory policy a rule, for the stack that runs."""
-    return [_policy(rule, stack) for rule in RULES]
+    """One mandatory policy a rule, for the stack that runs; and one that reads what they judge."""
+    inputs: Inputs = {}
+    return [_reader(inputs), *(_policy(rule, stack, inputs) for rule in RULES)]
 
 
-def _policy(rule: Rule, stack: str) -> Policy:
+def _reader(inputs: Inputs) -> Policy:
+    """Rules look at all resources at once, and the engine then knows outputs only.
+
+    Outputs are empty in a cluster that does not exist yet. Inputs pass by here, one resource at a time.
+    """
+
+    def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
+        inputs[args.urn] = _known(args.props)
+
+    return ResourceValidationPolicy(
+        name="inputs-are-read",
+        description="What rules judge is read as the program gives it.",
+        validate=validate,
+        enforcement_level=EnforcementLevel.MANDATORY,
+    )
+
+
+def _policy(rule: Rule, stack: str, inputs: Inputs) -> Policy:
     def validate(args: StackValidationArgs, report: ReportViolation) -> None:
         settings, plan = _planned(stack)
-        for broken in rule.check(Subject(settings, plan, list(_resources(args)))):
+        for broken in rule.check(Subject(settings, plan, list(_resources(args, inputs)))):
             report(broken, None)
 
     return StackValidationPolicy(
@@ -54,17 +77,17 @@ def _planned(stack: str) -> tuple[Settings, Plan]:
     return plan_stack(ROOT, plain_config(PROJECT), stack)
 
 
-def _resources(args: StackValidationArgs) -> Iterator[Resource]:
+def _resources(args: StackValidationArgs, inputs: Inputs) -> Iterator[Resource]:
     for resource in args.resources:
-        # Components hold nothing that is not judged on its own.
         if resource.resource_type.startswith(JUDGED):
-            inputs, unknown = _known(resource.props)
+            # What is not a target of this run passes by nowhere; it is as it was.
+            known, unknown = inputs.get(resource.urn) or _known(resource.props)
             yield Resource(
                 type=resource.resource_type,
                 name=resource.name,
-                region=_region(resource, inputs),
+                region=_region(resource, known),
                 component="",
-                inputs=inputs,
+                inputs=known,
                 protected=bool(resource.opts.protect),
                 unknown=frozenset(unknown),
             )
@@ -76,29 +99,32 @@ def _region(resource: PolicyResource, inputs: Mapping[str, Any]) -> str:
     return str(inputs.get("region") or provider).removesuffix("-cluster")
 
 
-def _known(value: Any) -> tuple[Any, list[str]]:
+def _known(value: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """`value` as plain data without what is known only after `up`, and the names of the properties left out."""
-    if isinstance(value, Mapping):
-        known, unknown = {}, []
-        for key in value:
-            try:
-                known[key], inner = _known(value[key])
-                unknown += [str(key)] if inner else []
-            except UnknownValueError:
-                unknown.append(str(key))
-        return known, unknown
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return _known_list(value)
-    return int(value) if isinstance(value, float) and value.is_integer() else value, []
-
-
-def _known_list(value: Sequence[Any]) -> tuple[list[Any], list[str]]:
-    known, unknown = [], []
-    for index in range(len(value)):
+    known: dict[str, Any] = {}
+    unknown = []
+    for key in value:
         try:
-            entry, inner = _known(value[index])
-            known.append(entry)
-            unknown += inner
+            known[key], missing = _plain(value[key])
+            unknown += [key] if missing else []
         except UnknownValueError:
-            unknown.append(str(index))
+            unknown.append(key)
     return known, unknown
+
+
+def _plain(value: Any) -> tuple[Any, bool]:
+    """`value` without what is unknown in it, and whether something was."""
+    if isinstance(value, Mapping):
+        known, unknown = _known(value)
+        return known, bool(unknown)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        entries, missing = [], False
+        for index in range(len(value)):
+            try:
+                entry, inner = _plain(value[index])
+                entries.append(entry)
+                missing = missing or inner
+            except UnknownValueError:
+                missing = True
+        return entries, missing
+    return int(value) if isinstance(value, float) and value.is_integer() else value, False

@@ -10,7 +10,6 @@ from typing import Any
 import yaml
 from pulumi import automation
 
-
 READS = "pulumi:pulumi:StackReference"
 
 
