@@ -192,7 +192,7 @@ async def test_a_killed_runner_leaves_no_process(place: Place) -> None:
 
 async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(15):
-        while not holds():  # noqa: ASYNC110 - another process makes it true
+        while not holds():
             await asyncio.sleep(0.01)
 
 

@@ -124,7 +124,7 @@ async def test_a_second_attempt_finds_the_first_ones_run() -> None:
     first = task()
     executor = ActionsExecutor(workflows, FAST)
     work = asyncio.create_task(executor.execute(first))
-    while not workflows.polls:  # noqa: ASYNC110 - until the run is being watched
+    while not workflows.polls:
         await asyncio.sleep(0.001)
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
