@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -41,6 +43,7 @@ _FIRST_RETRY_SECONDS = 5.0
 _BUDGET_RETRY_SECONDS = 3600.0  # a day's or a month's cap is full: look again in an hour
 
 
+T = TypeVar("T")
 OnStep = Callable[[str, Mission], Awaitable[None]]
 
 
@@ -105,12 +108,14 @@ class Worker:
                 self.health.found("database")
             except AWAY as away:
                 self.health.missing("database", type(away).__name__)
-                await self._first_of(asyncio.sleep(_AWAY_SECONDS), _AWAY_SECONDS)
+                away_seconds = _about(_AWAY_SECONDS)
+                await self._first_of(asyncio.sleep(away_seconds), away_seconds)
                 continue
             for mission in missions:
                 self._start(mission)
             if not missions:
-                await self._first_of(self.wake_ups.wait(self.poll_seconds), self.poll_seconds + 5)
+                poll_seconds = _about(self.poll_seconds)
+                await self._first_of(self.wake_ups.wait(poll_seconds), poll_seconds + 5)
                 if self.wake_ups.connected:
                     self.health.found("redis")
                 else:
@@ -262,25 +267,25 @@ class Worker:
             embedded = Embedded(mission.embedding, mission.embedding_model, mission.embedding_version)
         similar = partial(recall, self.pool, self.agent.name, title=mission.title, body=mission.body)
         try:
-            recalled = await similar(embedded=embedded)
+            recalled = await self._through_outages(partial(similar, embedded=embedded))
         except EmbeddingMismatch as mismatch:
             log.error("mission %s recalls by words alone: %s", mission.id, mismatch)
-            recalled = await similar()
+            recalled = await self._through_outages(similar)
         self._metrics.recalls.labels(self.agent.name, "hit" if recalled else "miss").inc()
         return recalled
 
     async def _write(self, mission: Mission, finish: Finish) -> None:
-        """Write the end while the lease lasts, through a restart of PostgreSQL too."""
+        if not await self._through_outages(partial(finish_mission, self.pool, mission, finish)):
+            raise StaleFence(f"mission {mission.id} has passed to another runner; its end was not written")
+
+    async def _through_outages(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Past a restart of PostgreSQL, or a moment without a free connection; the lease's end cancels it."""
         while True:
             try:
-                if not await finish_mission(self.pool, mission, finish):
-                    raise StaleFence(
-                        f"mission {mission.id} has passed to another runner; its end was not written"
-                    )
-                return
-            except AWAY:
-                self.health.missing("database", "away while a mission ended")
-                await asyncio.sleep(_AWAY_SECONDS)
+                return await call()
+            except AWAY as away:
+                self.health.missing("database", f"{type(away).__name__} while a mission was worked")
+                await asyncio.sleep(_about(_AWAY_SECONDS))
 
     async def _give_back(self, mission: Mission) -> None:
         person = self._cancelled_by.get(mission.id)
@@ -293,6 +298,11 @@ class Worker:
                 await release_mission(self.pool, mission, uncounted=True, reason="given back by its runner")
         except AWAY:
             log.warning("mission %s stays under its lease: PostgreSQL is away", mission.id)
+
+
+def _about(seconds: float) -> float:
+    """From half to one and a half: what a whole fleet lost at one moment it must not ask for again at one moment."""
+    return seconds * random.uniform(0.5, 1.5)
 
 
 def _finish_from(result: Result, recalled: list[dict[str, object]] | None) -> Finish:
