@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
+from operator import attrgetter
 from typing import Literal
 from uuid import UUID
 
@@ -36,6 +37,7 @@ class PastOutcome:
     pr_merged: bool | None
 
 
+_columns = attrgetter(*(field.name for field in fields(PastOutcome)))
 _STAGE = """
 CREATE TEMPORARY TABLE staged_outcomes (
     agent_name text, id uuid, mission_id uuid, repository text, issue_number integer, issue_title text,
@@ -84,8 +86,6 @@ async def add_outcomes(connection: Connection, outcomes: Sequence[PastOutcome]) 
     async with connection.transaction():
         await connection.execute(_LOCK)
         await connection.execute(_STAGE)
-        await connection.copy_records_to_table(
-            "staged_outcomes", records=[astuple(outcome) for outcome in outcomes]
-        )
+        await connection.copy_records_to_table("staged_outcomes", records=map(_columns, outcomes))
         await connection.execute(_ANALYZE)
         return sum(row["added"] for row in await connection.fetch(_ADD))

@@ -17,6 +17,8 @@ from errors import SettingsError, Unavailable
 LOCAL_DATA = Path(".agents-cloud")  # where `python -m runner run` keeps its state unless told otherwise
 # Without OSError itself, which a full disk raises too.
 _CUT_OFF = (ConnectionError, *(away for away in AWAY if away is not OSError))
+# asyncpg also raises these for a call that is wrong on a connection that is well.
+_OWN_MISTAKES = (asyncpg.InterfaceError, asyncpg.InternalClientError)
 _OWNED = """
 SELECT pg_has_role(current_user, relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass('agent_memories')
 """
@@ -53,8 +55,8 @@ async def open_owner(url: str) -> AsyncIterator[Connection]:
     Raises SettingsError where it is another role's, Unavailable where the server does not answer or goes away;
     an open transaction is undone then.
     """
-    try:
-        async with open_connection(url) as connection:
+    async with open_connection(url) as connection:
+        try:
             owned = await connection.fetchval(_OWNED)
             if owned is None:
                 raise SettingsError("the database has no schema yet", "run `python -m database migrate`")
@@ -63,7 +65,9 @@ async def open_owner(url: str) -> AsyncIterator[Connection]:
                     "policies hide rows from this role", "connect as the owner of the schema (agents_owner)"
                 )
             yield connection
-    except (*_CUT_OFF, asyncpg.CannotConnectNowError) as away:
-        raise Unavailable(
-            f"PostgreSQL went away ({type(away).__name__}); nothing is half done, run the command again"
-        ) from away
+        except _CUT_OFF as away:
+            if isinstance(away, _OWN_MISTAKES) and not connection.is_closed():
+                raise
+            raise Unavailable(
+                f"PostgreSQL went away ({type(away).__name__}); nothing is half done, run the command again"
+            ) from away

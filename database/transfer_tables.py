@@ -23,8 +23,10 @@ SELECT c.relname::text AS name,
                AND a.attgenerated = '' AND a.attidentity = ''
              ORDER BY a.attnum) AS columns,
        EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attidentity <> '') AS numbered,
-       ARRAY(SELECT DISTINCT f.confrelid::regclass::text FROM pg_constraint f
-             WHERE f.conrelid = c.oid AND f.contype = 'f' AND f.conparentid = 0 AND f.confrelid <> c.oid) AS after
+       -- A partition's foreign key is its table's.
+       ARRAY(SELECT DISTINCT coalesce(pg_partition_root(f.confrelid), f.confrelid)::regclass::text FROM pg_constraint f
+             WHERE coalesce(pg_partition_root(f.conrelid), f.conrelid) = c.oid AND f.contype = 'f'
+               AND coalesce(pg_partition_root(f.confrelid), f.confrelid) <> c.oid) AS after
 FROM pg_class c
 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
   AND c.relname <> ALL($1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import sys
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -97,13 +100,16 @@ async def count_unembedded(connection: Connection, space: Space) -> int:
 
 # COPY refuses tables under row-level security, so rows come by way of a table without it.
 _STAGE = (
-    "CREATE TEMPORARY TABLE staged_vectors (agent_name text, memory_id uuid, vector real[]) ON COMMIT DROP"
+    "CREATE TEMPORARY TABLE staged_vectors (agent_name text, memory_id uuid, embedding vector) ON COMMIT DROP"
 )
-_ANALYZE = "ANALYZE staged_vectors"
+_ANALYZE = "ANALYZE staged_vectors (agent_name, memory_id)"
+_SCHEMA = """
+SELECT nspname FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'vector'
+"""
 # FOR SHARE: a verdict that is being written at this moment must not leave its vector recallable by mistake.
 _ADD = """
 INSERT INTO agent_memory_embeddings (agent_name, memory_id, model, dimension, version, recallable, embedding)
-SELECT m.agent_name, m.id, $1, $2, $3, m.state = 'succeeded', s.vector::vector
+SELECT m.agent_name, m.id, $1, $2, $3, m.state = 'succeeded', s.embedding
 FROM staged_vectors s JOIN agent_memories m ON m.agent_name = s.agent_name AND m.id = s.memory_id
 WHERE m.erased_at IS NULL
 FOR SHARE OF m
@@ -119,9 +125,24 @@ async def add_vectors(
 
     Vectors of memories that do not exist or were erased are left out; one that exists is replaced.
     """
-    async with connection.transaction():
-        await connection.execute(_STAGE)
-        await connection.copy_records_to_table("staged_vectors", records=vectors)
-        await connection.execute(_ANALYZE)
-        status = await connection.execute(_ADD, space.model, space.dimension, space.version)
+    schema = await connection.fetchval(_SCHEMA)
+    # Only while this runs: elsewhere vectors are written as text.
+    await connection.set_type_codec("vector", schema=schema, encoder=_binary, decoder=bytes, format="binary")
+    try:
+        async with connection.transaction():
+            await connection.execute(_STAGE)
+            await connection.copy_records_to_table("staged_vectors", records=vectors)
+            await connection.execute(_ANALYZE)
+            status = await connection.execute(_ADD, space.model, space.dimension, space.version)
+    finally:
+        if not connection.is_closed():
+            await connection.reset_type_codec("vector", schema=schema)
     return int(status.rsplit(" ", 1)[1])
+
+
+def _binary(vector: Sequence[float]) -> bytes:
+    """As vector_send writes it: the dimension, two unused bytes, big-endian floats (pgvector's src/vector.c)."""
+    values = array("f", vector)
+    if sys.byteorder == "little":
+        values.byteswap()
+    return struct.pack(">HH", len(values), 0) + values.tobytes()
