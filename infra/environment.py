@@ -33,7 +33,9 @@ def gateway_environment(scope: Scope, datastore: Datastore, redis_url: pulumi.In
         "DATABASE_URL": datastore.url("gateway"),
         "REDIS_URL": redis_url,
         "EXECUTOR": models.executor,
-        "EMBEDDING_MODEL": "minilm" if models.embedding_model == "minilm" else f"openai:{models.embedding_model}",
+        "EMBEDDING_MODEL": "minilm"
+        if models.embedding_model == "minilm"
+        else f"openai:{models.embedding_model}",
         # Texts to be embedded stay in the zone, as those for a model do.
         "EMBEDDING_ENDPOINT": endpoint,
         "EMBEDDING_ENDPOINTS": f"{scope.region.zone}={endpoint}",

@@ -60,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     gateway = commands.add_parser("gateway", help="one gateway process")
     gateway.set_defaults(run=_gateway)
 
-    register = commands.add_parser("register", help="migrate the database and let it know the agents, as its owner")
+    register = commands.add_parser(
+        "register", help="migrate the database and let it know the agents, as its owner"
+    )
     register.add_argument("--agents", type=Path, help="folder of definitions (default: AGENTS_DIR)")
     register.set_defaults(run=_register)
 

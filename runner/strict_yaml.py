@@ -70,7 +70,10 @@ def read_mapping(text: str, error: type[InputError], file: Path, first_line: int
     except yaml.reader.ReaderError as broken:
         line = first_line + text.count("\n", 0, broken.position)
         raise error(
-            f"the character U+{broken.character:04X} is not allowed in YAML", "delete it", file=file, line=line
+            f"the character U+{broken.character:04X} is not allowed in YAML",
+            "delete it",
+            file=file,
+            line=line,
         ) from broken
     except yaml.MarkedYAMLError as broken:
         mark = broken.problem_mark or broken.context_mark

@@ -82,7 +82,7 @@ def test_databases_are_created_as_they_are_billed(stack: str) -> None:
 @pytest.mark.parametrize("stack", ["phase3", "prod"])
 def test_node_groups_end_where_the_ceiling_was_reckoned(stack: str) -> None:
     created = sorted(
-        (group.region, group.inputs["capacityType"], group.inputs["scalingConfig"]["maxSize"])  # type: ignore[index]
+        (group.region, group.inputs["capacityType"], group.inputs["scalingConfig"]["maxSize"])
         for group in outlook_of(stack).resources
         if group.type == "aws:eks/nodeGroup:NodeGroup"
     )

@@ -41,7 +41,9 @@ def environments(resources: tuple[Resource, ...], command: str) -> Iterator[tupl
             continue
         for container in resource.inputs["spec"]["template"]["spec"]["containers"]:
             if container.get("command") == ["python", "-m", "runner", command]:
-                variables = {entry["name"]: entry.get("value") or SECRETS[entry["name"]] for entry in container["env"]}
+                variables = {
+                    entry["name"]: entry.get("value") or SECRETS[entry["name"]] for entry in container["env"]
+                }
                 yield resource.region, Noted(variables)
 
 
