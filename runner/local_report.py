@@ -45,9 +45,7 @@ async def report_of(
     return {
         "agents": len(agents),
         "issues": issues,
-        "missions": {
-            state: states.get(state, 0) for state in ("done", "declined", "abstained", "failed", "cancelled")
-        },
+        "missions": {state: states.get(state, 0) for state in ("done", "declined", "abstained", "failed")},
         "lost": issues - min(issues, await pool.fetchval(_ENDED)),
         "duplicates": await pool.fetchval(_DOUBLED) + doubled_effects,
         "by_agent": by_agent,

@@ -1,0 +1,185 @@
+"""`python -m runner run`: the whole ecosystem on one machine, as a person and a judge start it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers.conftest import write_definitions
+from tests.servers.system import AGENTS, CLOUD, DOCS, NOBODY
+
+KEYS = {"agents", "issues", "missions", "lost", "duplicates", "by_agent", "seconds", "latency_ms", "recall"}
+ENVIRONMENT = {**os.environ, "EMBEDDING_MODEL": "none"}
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "runner", "run", "--port", "0", *map(str, arguments)]
+
+
+def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command(*arguments), env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> list[object]:
+    """Arguments for a few agents and issues, the last of which is for nobody."""
+    titles = [CLOUD, DOCS, f"{CLOUD} again", NOBODY]
+    issues = [
+        {"number": n, "title": title, "body": "", "labels": []} for n, title in enumerate(titles, start=1)
+    ]
+    (tmp_path / "issues.json").write_text(json.dumps(issues))
+    agents = write_definitions(tmp_path / "agents", AGENTS)
+    return ["--agents", agents, "--issues", tmp_path / "issues.json", "--data", tmp_path / "data"]
+
+
+def report_of(arguments: list[object], path: Path) -> dict[str, Any]:
+    run(*arguments, "--until-idle", "--report", path)
+    report: dict[str, Any] = json.loads(path.read_text())
+    return report
+
+
+def processes_of(folder: Path) -> list[str]:
+    """The command lines that name `folder`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+            if str(folder) in line:
+                found.append(line)
+    return found
+
+
+def test_a_run_ends_when_every_issue_is_final_and_reports_what_became_of_them(small, tmp_path):
+    report = report_of(small, tmp_path / "report.json")
+    assert set(report) == KEYS
+    assert (report["agents"], report["issues"]) == (len(AGENTS), 4)
+    assert report["missions"] == {"done": 3, "declined": 0, "abstained": 1, "failed": 0}
+    assert (report["lost"], report["duplicates"]) == (0, 0)
+    assert report["by_agent"] == {"cloud-architect": 2, "document-ninja": 1}
+    assert processes_of(tmp_path / "data") == []
+
+
+def test_a_second_run_on_the_same_data_does_nothing_twice(small, tmp_path):
+    first = report_of(small, tmp_path / "first.json")
+    second = report_of(small, tmp_path / "second.json")
+    for key in KEYS - {"seconds"}:
+        assert second[key] == first[key], key
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda data: data.write_text("a file"), "is not a folder"),
+        (lambda data: (data.mkdir(), (data / "thesis.tex").write_text("…")), "holds other files"),
+        (
+            lambda data: (data.mkdir(), (data / "agents-cloud.json").write_text('{"format": 0}')),
+            "has format 0, this version writes 1",
+        ),
+    ],
+)
+def test_a_data_folder_that_is_not_ours_is_left_alone(small, tmp_path, break_it, message):
+    break_it(tmp_path / "data")
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    assert message in run(*small, code=1).stderr
+    after = sorted(path.name for path in tmp_path.rglob("*") if path.name != "lock")
+    assert after == before
+
+
+def test_a_busy_port_is_named_before_anything_is_started(small, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"port {port} is busy" in run(*small, "--port", port, code=1).stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_files_that_are_not_there_are_named(small, tmp_path):
+    missing = tmp_path / "missing"
+    assert "missing is not a folder" in run(*small, "--agents", missing, code=1).stderr
+    assert "missing" in run(*small, "--geography", missing, code=1).stderr
+    assert "missing" in run(*small, "--issues", missing, code=1).stderr
+    assert processes_of(tmp_path / "data") == []
+
+
+@pytest.fixture
+def started(small, tmp_path) -> Iterator[subprocess.Popen[str]]:
+    """A run that stays up, with its page answering."""
+    with subprocess.Popen(command(*small), env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            while not (tmp_path / "data" / "running.json").exists():
+                assert process.poll() is None, process.stderr and process.stderr.read()
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_second_instance_on_the_same_folder_is_refused_with_the_process_that_has_it(started, small):
+    assert f"another instance (process {started.pid})" in run(*small, code=1).stderr
+
+
+def test_ctrl_c_stops_everything_and_leaves_no_process(started, tmp_path):
+    started.send_signal(signal.SIGINT)
+    assert started.wait(60) == 0
+    assert processes_of(tmp_path / "data") == []
+    assert not (tmp_path / "data" / "running.json").exists()
+
+
+def test_after_a_kill_of_the_whole_the_next_run_goes_on_where_it_was(started, small, tmp_path):
+    started.kill()
+    started.wait(30)
+    report = report_of(small, tmp_path / "report.json")
+    assert (report["issues"], report["lost"], report["duplicates"]) == (4, 0, 0)
+
+
+def test_operators_commands_reach_what_runs_on_a_data_folder(started, tmp_path):
+    def operate(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "runner", *arguments, "--data", str(tmp_path / "data")],
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout + done.stderr
+
+    assert operate("pause") == "all is paused; what runs is finished\n"
+    assert operate("resume") == "all goes on\n"
+    assert operate("pause", "cloud-architect") == "agent:cloud-architect is paused; what runs is finished\n"
+    assert "there is no agent 'nobody'" in operate("pause", "nobody")
+    assert operate("cap", "day", "10") == "the cap for each day is $10\n"
+    assert "'much' is not an amount" in operate("cap", "day", "much")
+    assert "has no mission" in operate("cancel", "local/repository#99")
+    assert "is no mission" in operate("retry", "xyz")
+
+
+@pytest.mark.timeout(400)
+def test_the_real_issues_all_end_once_and_are_routed_alike_in_two_runs(real, tmp_path):
+    reports = []
+    for attempt in ("first", "second"):
+        arguments = [
+            "--agents",
+            real / "agents",
+            "--issues",
+            real / "issues.json",
+            "--data",
+            tmp_path / attempt,
+        ]
+        reports.append(report_of(arguments, tmp_path / f"{attempt}.json"))
+    for report in reports:
+        assert (report["agents"], report["issues"]) == (66, 584)
+        assert sum(report["missions"].values()) == 584
+        assert (report["lost"], report["duplicates"]) == (0, 0)
+        assert report["missions"]["failed"] == 0
+    assert reports[0]["by_agent"] == reports[1]["by_agent"]
