@@ -152,7 +152,7 @@ async def test_a_mission_and_an_agent_open_with_the_keyboard_and_close_again(sys
         assert part in shown
     await tab.press("Escape", 27)
     await tab.until("!document.querySelector('#detail').open")
-    assert await tab.evaluate("location.hash") == ""
+    await tab.until("location.hash === ''")
 
     # One tab stop for all tiles of a region; arrow keys go on from there.
     assert await tab.evaluate("document.querySelectorAll('.tile[tabindex=\"0\"]').length") == 1
