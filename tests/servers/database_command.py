@@ -28,13 +28,12 @@ async def command(database: Database, *arguments: str, **variables: str) -> tupl
     return process.returncode, out.decode(), err.decode()
 
 
-_BLOCKED = """
-SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')
-"""
+# Not pg_stat_activity, of which a transaction sees one moment only.
+_BLOCKED = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
 
 
 async def until_blocked(connection: Connection) -> None:
-    """Return when some session of this database waits for a lock that another one holds."""
+    """Return when some session of the server waits for a lock that another one holds."""
     async with asyncio.timeout(30):
         while not await connection.fetchval(_BLOCKED):
             await asyncio.sleep(0.01)
