@@ -1,4 +1,4 @@
-"""The workflow that previews a pull request, on the local Actions runner, with GitHub's answers from a stand-in `gh`."""
+"""The workflow that previews a pull request, on the local Actions runner and against a stand-in for `gh`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ GH = """#!/bin/sh
 echo "$*" >> "$CALLS"
 case "$*" in
     *--paginate*) if [ -f "$CALLS.comment" ]; then echo 7; fi ;;
-    *POST*|*PATCH*) for argument; do case $argument in body=@*) cp "${argument#body=@}" "$CALLS.comment" ;; esac; done ;;
+    *POST*|*PATCH*)
+        for argument; do
+            case $argument in body=@*) cp "${argument#body=@}" "$CALLS.comment" ;; esac
+        done ;;
 esac
 """
 
