@@ -34,6 +34,11 @@ AWAY = (
 )
 
 
+async def _keep_session(connection: object) -> None:
+    """No statement here leaves anything in its session, and asyncpg ends open transactions itself: the query that it
+    would send after every other query is saved."""
+
+
 @asynccontextmanager
 async def open_pool(url: str, *, most: int, application: str) -> AsyncIterator[Pool]:
     """A pool of at most `most` connections that holds none while idle; it does not connect yet."""
@@ -45,6 +50,7 @@ async def open_pool(url: str, *, most: int, application: str) -> AsyncIterator[P
         max_inactive_connection_lifetime=IDLE_SECONDS,
         timeout=CONNECT_SECONDS,
         command_timeout=COMMAND_SECONDS,
+        reset=_keep_session,
         server_settings={"application_name": application},
     )
     await pool
@@ -61,9 +67,7 @@ async def open_pool(url: str, *, most: int, application: str) -> AsyncIterator[P
 async def open_connection(url: str) -> AsyncIterator[Connection]:
     """One connection, for a command. Raises Unavailable where the server does not answer."""
     try:
-        connection = await asyncpg.connect(
-            url, password=database_password(url), timeout=CONNECT_SECONDS
-        )
+        connection = await asyncpg.connect(url, password=database_password(url), timeout=CONNECT_SECONDS)
     except AWAY as away:
         raise Unavailable(
             f"PostgreSQL does not answer ({away}); check DATABASE_URL and that it runs"

@@ -45,7 +45,10 @@ _LOCK = "SELECT pg_try_advisory_xact_lock(hashtext('inbox'))"
 _TAKE = """
 SELECT delivery_id, event, repository, payload FROM inbox WHERE processed_at IS NULL ORDER BY sequence LIMIT $1
 """
-_DONE = "UPDATE inbox SET processed_at = now(), result = $2 WHERE delivery_id = $1"
+_DONE = """
+UPDATE inbox SET processed_at = now(), result = done.result
+FROM unnest($1::text[], $2::text[]) AS done (delivery_id, result) WHERE inbox.delivery_id = done.delivery_id
+"""
 
 
 async def take_deliveries(connection: Connection, most: int) -> list[Delivery]:
@@ -58,6 +61,6 @@ async def take_deliveries(connection: Connection, most: int) -> list[Delivery]:
     ]
 
 
-async def mark_processed(connection: Connection, delivery: Delivery, result: str) -> None:
-    """Say what came of a delivery; in the transaction that took it."""
-    await connection.execute(_DONE, delivery.delivery_id, result[:500])
+async def mark_processed(connection: Connection, results: Mapping[str, str]) -> None:
+    """Say what came of each delivery, by its id; in the transaction that took them."""
+    await connection.execute(_DONE, list(results), [result[:500] for result in results.values()])

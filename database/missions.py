@@ -76,13 +76,15 @@ class NewMission:
 
 
 _ADD = """
-INSERT INTO missions (repository, issue_number, event, title, body, labels, author, zone, state, agent_name, region,
-                      reason, score, why, candidates, misrouted_from, paid, unchecked_logins, arm,
-                      embedding, embedding_model, embedding_version, finished_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20::vector, $21, $22,
-        CASE WHEN $9 IN ('abstained', 'failed') THEN now() END)
-ON CONFLICT DO NOTHING
-RETURNING id
+WITH mission AS (
+    INSERT INTO missions (repository, issue_number, event, title, body, labels, author, zone, state, agent_name, region,
+                          reason, score, why, candidates, misrouted_from, paid, unchecked_logins, arm,
+                          embedding, embedding_model, embedding_version, finished_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20::vector, $21, $22,
+            CASE WHEN $9 IN ('abstained', 'failed') THEN now() END)
+    ON CONFLICT DO NOTHING RETURNING id, state),
+wake AS (INSERT INTO outbox (mission_id, kind) SELECT id, 'wake' FROM mission WHERE state = 'queued')
+SELECT id FROM mission
 """
 WAKE = "INSERT INTO outbox (mission_id, kind) VALUES ($1, 'wake')"
 
@@ -117,8 +119,6 @@ async def add_mission(connection: Connection, new: NewMission) -> UUID | None:
         new.embedding_model,
         new.embedding_version,
     )
-    if mission_id is not None and new.state == "queued":
-        await connection.execute(WAKE, mission_id)
     return mission_id
 
 

@@ -38,6 +38,8 @@ class PendingEffect:
     issue_number: int
     agent: str | None
     """None where the gateway itself speaks, as when no agent fits."""
+    pr_number: int | None
+    """The mission's pull request, where it has one."""
 
 
 _WAKES = """
@@ -78,7 +80,8 @@ async def repeat_wakes(connection: Connection, older_than_seconds: float, max_at
 
 # SKIP LOCKED hands an effect to one relay at a time; a mission's effects are done in order.
 _EFFECTS = """
-SELECT o.id, o.kind, o.payload, o.attempts, o.mission_id, m.repository, m.issue_number, m.agent_name
+SELECT o.id, o.kind, o.payload, o.attempts, o.mission_id, m.repository, m.issue_number, m.agent_name,
+       m.pr_number
 FROM outbox o JOIN missions m ON m.id = o.mission_id
 WHERE o.kind <> 'wake' AND o.done_at IS NULL AND o.not_before <= now() AND o.attempts < $2
   AND NOT EXISTS (SELECT FROM outbox earlier WHERE earlier.mission_id = o.mission_id AND earlier.kind <> 'wake'
@@ -99,15 +102,19 @@ async def take_effects(connection: Connection, most: int) -> list[PendingEffect]
             repository=row["repository"],
             issue_number=row["issue_number"],
             agent=row["agent_name"],
+            pr_number=row["pr_number"],
         )
         for row in await connection.fetch(_EFFECTS, most, MAX_EFFECT_ATTEMPTS)
     ]
 
 
 # The payload of a done effect (a patch, maybe) is of no more use.
-_EFFECT_DONE = "UPDATE outbox SET done_at = now(), payload = '{}', error = NULL WHERE id = $1"
-_COMMENTED = "UPDATE missions SET comment_url = $2 WHERE id = $1"
-_PULL_REQUEST = "UPDATE missions SET pr_number = $2 WHERE id = $1"
+_EFFECT_DONE = """
+WITH done AS (
+    UPDATE outbox SET done_at = now(), payload = '{}', error = NULL WHERE id = $1 RETURNING mission_id)
+UPDATE missions SET comment_url = coalesce($2, comment_url), pr_number = coalesce($3, pr_number)
+FROM done WHERE missions.id = done.mission_id
+"""
 
 
 async def effect_done(
@@ -118,11 +125,7 @@ async def effect_done(
     pr_number: int | None = None,
 ) -> None:
     """Mark an effect as done and note its result on the mission."""
-    await connection.execute(_EFFECT_DONE, effect.id)
-    if comment_url is not None:
-        await connection.execute(_COMMENTED, effect.mission_id, comment_url)
-    if pr_number is not None:
-        await connection.execute(_PULL_REQUEST, effect.mission_id, pr_number)
+    await connection.execute(_EFFECT_DONE, effect.id, comment_url, pr_number)
 
 
 _EFFECT_LATER = """

@@ -175,10 +175,11 @@ class _Texts:
         self._title = dict.fromkeys(words(title))
         self._query = dict.fromkeys(words(f"{title} {body[:MAX_TEXT]}"))
         self._documents = [_document(each.title, each.body, each.paths) for each in candidates]
+        self._shared = [self._query.keys() & counts.keys() for counts in self._documents]
+        holders = Counter(word for shared in self._shared for word in shared)
         # The new issue counts as one more text that holds its words, so that a word nobody else has weighs most.
         self._rarity = {
-            word: math.log((len(candidates) + 1.5) / (sum(word in each for each in self._documents) + 0.5))
-            for word in self._query
+            word: math.log((len(candidates) + 1.5) / (holders[word] + 0.5)) for word in self._query
         }
 
     def signals(self) -> list[Signals]:
@@ -189,30 +190,28 @@ class _Texts:
         return [
             Signals(
                 cosine=max(0.0, candidate.cosine or 0.0),
-                title=sum(self._rarity[word] for word in self._title if word in counts) / title,
+                title=sum(self._rarity[word] for word in self._title if word in shared) / title,
                 rank=value / best,
                 recency=1 / (len(ages) - bisect_left(ages, candidate.created_at)),
             )
-            for candidate, counts, value in zip(self._candidates, self._documents, scores, strict=True)
+            for candidate, shared, value in zip(self._candidates, self._shared, scores, strict=True)
         ]
 
     def shared_title_words(self, index: int) -> tuple[str, ...]:
-        held = (word for word in self._title if word in self._documents[index])
+        held = (word for word in self._title if word in self._shared[index])
         return tuple(sorted(held, key=lambda word: -self._rarity[word]))
 
     def _bm25(self) -> list[float]:
-        lengths = [sum(counts.values()) for counts in self._documents]
+        lengths = [counts.total() for counts in self._documents]
         usual = sum(lengths) / len(lengths) if any(lengths) else 1.0
         scores = []
-        for counts, length in zip(self._documents, lengths, strict=True):
+        for counts, shared, length in zip(self._documents, self._shared, lengths, strict=True):
             damping = BM25_K1 * (1 - BM25_B + BM25_B * length / usual)
-            held = (word for word in self._query if word in counts)
-            scores.append(
-                sum(
-                    self._rarity[word] * counts[word] * (BM25_K1 + 1) / (counts[word] + damping)
-                    for word in held
-                )
-            )
+            parts = [
+                self._rarity[word] * counts[word] * (BM25_K1 + 1) / (counts[word] + damping)
+                for word in shared
+            ]
+            scores.append(math.fsum(parts))  # which rounds once: a set has no order that could be relied on
         return scores
 
 

@@ -138,20 +138,35 @@ class Gateway:
             wake.clear()
 
     async def _take(self) -> int:
+        try:
+            return await self._take_batch(apart=False)
+        except AWAY:
+            raise
+        except Exception:
+            # One bad delivery must not hold back the rest: once more, each in a savepoint of its own.
+            return await self._take_batch(apart=True)
+
+    async def _take_batch(self, *, apart: bool) -> int:
         async with self.pool.acquire() as connection, connection.transaction():
             deliveries = await take_deliveries(connection, _DELIVERIES_AT_ONCE)
             embeddings = await self._embeddings(connection, deliveries)
-            for delivery in deliveries:
-                result = await self._take_one(connection, delivery, embeddings.get(delivery.delivery_id))
-                await mark_processed(connection, delivery, result)
-                self._deliveries.labels(delivery.event).inc()
+            take = self._take_apart if apart else self.intake.take
+            results = {
+                each.delivery_id: await take(connection, each, embeddings.get(each.delivery_id))
+                for each in deliveries
+            }
+            await mark_processed(connection, results)
+        for each in deliveries:
+            self._deliveries.labels(each.event).inc()
         if deliveries:
             self.new_wake.set()
         return len(deliveries)
 
-    async def _take_one(self, connection: Connection, delivery: Delivery, embedding: Embedded | None) -> str:
+    async def _take_apart(
+        self, connection: Connection, delivery: Delivery, embedding: Embedded | None
+    ) -> str:
         try:
-            async with connection.transaction():  # one bad delivery must not hold back the rest
+            async with connection.transaction():
                 return await self.intake.take(connection, delivery, embedding)
         except AWAY:
             raise

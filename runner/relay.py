@@ -60,12 +60,11 @@ async def relay_effect(pool: Pool, github: GitHub) -> bool:
                 )
                 await effect_done(connection, effect, pr_number=number)
             else:
-                pr_number = await connection.fetchval(_PR_NUMBER, effect.mission_id)
                 url = await github.ensure_comment(
                     effect.repository,
                     effect.issue_number,
                     marker(effect.mission_id, effect.kind),
-                    comment_body(effect.agent, effect.payload, pr_number),
+                    comment_body(effect.agent, effect.payload, effect.pr_number),
                 )
                 await effect_done(connection, effect, comment_url=url)
         except RateLimited as limited:
@@ -81,9 +80,6 @@ async def relay_effect(pool: Pool, github: GitHub) -> bool:
         except AgentsCloudError as broken:
             await effect_refused(connection, effect, str(broken))
         return True
-
-
-_PR_NUMBER = "SELECT pr_number FROM missions WHERE id = $1"
 
 
 def branch_of(effect: PendingEffect) -> str:

@@ -39,6 +39,7 @@ from runner.validate import why_declined
 log = logging.getLogger(__name__)
 
 _AWAY_SECONDS = 1.0  # between two tries to reach PostgreSQL
+_GATHER_SECONDS = 0.005  # slots that get free together are filled by one claim
 _FIRST_RETRY_SECONDS = 5.0
 _BUDGET_RETRY_SECONDS = 3600.0  # a day's or a month's cap is full: look again in an hour
 
@@ -99,6 +100,7 @@ class Worker:
             free = self.concurrency - len(self._active)
             if free == 0:
                 await self._first_of(self._slot_free.wait(), self.poll_seconds)
+                await asyncio.sleep(_GATHER_SECONDS)
                 self._slot_free.clear()
                 continue
             try:

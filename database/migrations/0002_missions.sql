@@ -78,7 +78,8 @@ CREATE TABLE outbox (
     error text
 );
 CREATE UNIQUE INDEX outbox_one_effect ON outbox (mission_id, kind) WHERE kind <> 'wake';
-CREATE INDEX outbox_waiting ON outbox (kind, not_before) WHERE done_at IS NULL;
+CREATE INDEX outbox_wakes ON outbox (id) WHERE done_at IS NULL AND kind = 'wake';
+CREATE INDEX outbox_effects ON outbox (id) WHERE done_at IS NULL AND kind <> 'wake';
 
 -- Stops that an operator or the budget alarm set: all, agent:<name>, paid.
 CREATE TABLE pauses (

@@ -131,8 +131,8 @@ async def deliver(gateway: Connection, event: str, payload: dict[str, object]) -
     digest = hashlib.sha256(json.dumps(payload).encode()).hexdigest()
     await store_delivery(gateway, Delivery(digest, event, REPOSITORY, payload), digest)
     async with gateway.transaction():
-        for delivery in await take_deliveries(gateway, 5):
-            await mark_processed(gateway, delivery, f"worked for {PERSON}")
+        taken = await take_deliveries(gateway, 5)
+        await mark_processed(gateway, {each.delivery_id: f"worked for {PERSON}" for each in taken})
 
 
 async def start(
