@@ -18,6 +18,7 @@ import time
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import asyncpg
@@ -45,10 +46,16 @@ async def main() -> int:
         print(json.dumps(figures))
     else:
         idle, start = figures["idle"], figures["start"]
-        print(f"idle for {arguments.idle:g} s: {idle['rss']} MiB resident (target {MOST_RSS_MIB:g}), of which")
-        print(f"  {idle['anonymous']} MiB its own; {idle['pss']} MiB PSS; {idle['connections']} PostgreSQL sessions")
+        print(
+            f"idle for {arguments.idle:g} s: {idle['rss']} MiB resident (target {MOST_RSS_MIB:g}), of which"
+        )
+        print(
+            f"  {idle['anonymous']} MiB its own; {idle['pss']} MiB PSS; {idle['connections']} PostgreSQL sessions"
+        )
         print(f"start to ready, median of {STARTS}: {start['seconds']} s (target {MOST_START_S:g}),")
-        print(f"  {start['cpu_seconds']} s of CPU, slowest {start['slowest']} s, load average {start['load_average']}")
+        print(
+            f"  {start['cpu_seconds']} s of CPU, slowest {start['slowest']} s, load average {start['load_average']}"
+        )
     return int(figures["idle"]["rss"] > MOST_RSS_MIB or figures["start"]["seconds"] > MOST_START_S)
 
 
@@ -115,7 +122,7 @@ async def _ready(session: aiohttp.ClientSession, url: str) -> bool:
 
 
 def _cpu_seconds(pid: int) -> float:
-    with open(f"/proc/{pid}/stat") as stat:
+    with Path(f"/proc/{pid}/stat").open() as stat:
         user, system = stat.read().rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
