@@ -85,7 +85,7 @@ def database_alarms(identifier: pulumi.Input[str], plan: DatabasePlan) -> list[A
 
 
 class Alarms(pulumi.ComponentResource):
-    """A topic with one subscriber, and the alarms of a region. The output `testAlarm` is the command that sets one off."""
+    """A topic with one subscriber, and the alarms of a region. The stack's output `testAlarm` sets one off."""
 
     def __init__(self, scope: Scope, key: kms.Key, opts: pulumi.ResourceOptions) -> None:
         super().__init__("agents-cloud:infra:Alarms", scope.resource("alarms"), None, opts)

@@ -78,6 +78,8 @@ class Datastore(pulumi.ComponentResource):
             engine="postgres",
             engine_version=plan.engine_version,
             auto_minor_version_upgrade=True,
+            # A new major version comes by the setting alone, and then is meant (docs/upgrades.md).
+            allow_major_version_upgrade=True,
             instance_class=plan.instance_class,
             multi_az=plan.multi_az,
             allocated_storage=plan.storage_gb,
