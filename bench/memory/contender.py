@@ -1,0 +1,117 @@
+"""What every contender does, and the process in which it does it: `python -m bench.memory.contender JOB`.
+
+Ours runs in the project's environment, the peers in `.venv-judges`; all print one JSON document.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from bench.memory.corpus import Corpus
+
+Name = Literal["ours", "mem0", "langgraph"]
+SINGLES = 200
+BATCH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One call of the process. `urls`: of the role that loads, and of the one that asks ({role} for ours)."""
+
+    contender: Name
+    do: Literal["load", "search"]
+    folder: str
+    urls: tuple[str, str]
+    tuned: bool = False
+    sample: int = 2_000
+    """Rows that a peer loads by its own means; the others are copied, so that large sizes end today."""
+    part: int = 0
+    parts: int = 1
+    clients: int = 1
+    warm_up: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Rows a second: one a call, 100 a call, as many as there are."""
+
+    single: float
+    batch: float
+    bulk: float
+    indexed_s: float = 0.0
+    """Building indexes after the load, where that is a step of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """`answers`: rows for each question of this part. `reached`: of 100 tries for another agent's memories."""
+
+    started: float
+    ended: float
+    questions: list[int]
+    answers: list[list[int]]
+    seconds: list[float]
+    reached: int
+
+
+class Contender(Protocol):
+    """A way to store and to ask."""
+
+    def load(self, corpus: Corpus) -> Loaded: ...
+
+    def search(self, corpus: Corpus, questions: Sequence[int]) -> tuple[list[list[int]], list[float]]:
+        """Rows and seconds for each question, by `clients` at once."""
+        ...
+
+    def reach(self, corpus: Corpus, questions: Sequence[int]) -> int:
+        """How often asking for the memories of another agent, with the means of the asker, gave any."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def make(job: Job) -> Contender:
+    """The contender of a job; only its own libraries are imported."""
+    if job.contender == "ours":
+        from bench.memory.ours import Ours
+
+        return Ours(job)
+    if job.contender == "mem0":
+        from bench.memory.mem0_peer import Mem0
+
+        return Mem0(job)
+    from bench.memory.langgraph_peer import LangGraph
+
+    return LangGraph(job)
+
+
+def main() -> None:
+    """Do the job; a search says when it is ready and waits for a line, so that all processes start together."""
+    job = Job(**json.loads(sys.argv[1]))
+    corpus = Corpus.load(Path(job.folder))
+    contender = make(job)
+    try:
+        if job.do == "load":
+            print(json.dumps(asdict(contender.load(corpus))), flush=True)
+            return
+        questions = list(range(len(corpus.asker)))[job.part :: job.parts]
+        contender.search(corpus, questions[: job.warm_up])
+        reached = contender.reach(corpus, questions[:100]) if job.part == 0 else 0
+        print("ready", flush=True)
+        sys.stdin.readline()
+        started = time.monotonic()
+        answers, seconds = contender.search(corpus, questions)
+        answered = Answered(started, time.monotonic(), questions, answers, seconds, reached)
+        print(json.dumps(asdict(answered)), flush=True)
+    finally:
+        contender.close()
+
+
+if __name__ == "__main__":
+    main()

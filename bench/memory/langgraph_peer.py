@@ -1,0 +1,124 @@
+"""The peer langgraph-checkpoint-postgres 3.2.0, class PostgresStore. Runs in `.venv-judges`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from langgraph.store.base import PutOp
+from langgraph.store.postgres import PostgresStore
+from psycopg.rows import dict_row
+from psycopg_pool import ConnectionPool
+
+from bench.memory import binary_copy
+from bench.memory.contender import BATCH, SINGLES, Job, Loaded
+from bench.memory.corpus import DIMENSION, Corpus
+from bench.memory.mem0_peer import _timed, copy_rest
+
+_ROOT = "memories"
+
+
+class LangGraph:
+    """As it comes (one HNSW index over all), and with kind "flat" (none), where its filter makes scans exact."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._corpus: Corpus | None = None
+        self._pool = ConnectionPool(
+            job.urls[1],
+            min_size=job.clients,
+            max_size=job.clients,
+            kwargs={"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row},
+        )
+        index: dict[str, Any] = {"dims": DIMENSION, "embed": self._embed, "fields": ["data"]}
+        if job.tuned:
+            index["ann_index_config"] = {"kind": "flat"}
+        self._store = PostgresStore(self._pool, index=index)
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def _embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """What was embedded before: a text starts with its number, those of questions with a q."""
+        assert self._corpus is not None
+        names = [text.partition(" ")[0] for text in texts]
+        return [
+            (
+                self._corpus.questions[int(name[1:])] if name[0] == "q" else self._corpus.vectors[int(name)]
+            ).tolist()
+            for name in names
+        ]
+
+    def load(self, corpus: Corpus) -> Loaded:
+        self._corpus = corpus
+        if self._job.tuned:
+            with self._pool.connection() as connection:
+                connection.execute("DROP INDEX IF EXISTS store_vectors_embedding_idx")
+                connection.execute("ANALYZE")
+            return Loaded(0, 0, 0)
+        self._store.setup()
+        single = _timed(SINGLES, lambda: self._put(corpus, 0, SINGLES, 1))
+        batch = _timed(10 * BATCH, lambda: self._put(corpus, SINGLES, SINGLES + 10 * BATCH, BATCH))
+        start = SINGLES + 10 * BATCH
+        end = min(len(corpus.agent), start + self._job.sample)
+        bulk = _timed(end - start, lambda: self._put(corpus, start, end, 1000))
+        tables = (
+            ("store (prefix, key, value)", self._values(corpus, end)),
+            ("store_vectors (prefix, key, field_name, embedding)", self._vectors(corpus, end)),
+        )
+        indexed = copy_rest(self._job.urls[0], tables, "store_vectors_embedding_idx")
+        return Loaded(single, batch, max(batch, bulk), indexed)
+
+    def _put(self, corpus: Corpus, start: int, end: int, count: int) -> None:
+        for first in range(start, end, count):
+            rows = range(first, min(first + count, end))
+            operations = [
+                PutOp((_ROOT, corpus.names[corpus.agent[row]]), str(row), _value(corpus, row)) for row in rows
+            ]
+            self._store.batch(operations)
+
+    def _values(self, corpus: Corpus, start: int) -> Iterator[bytes]:
+        for row in range(start, len(corpus.agent)):
+            value = binary_copy.jsonb(json.dumps(_value(corpus, row)))
+            yield binary_copy.record((_prefix(corpus, row), str(row).encode(), value))
+
+    def _vectors(self, corpus: Corpus, start: int) -> Iterator[bytes]:
+        for row in range(start, len(corpus.agent)):
+            vector = binary_copy.vector(corpus.vectors[row])
+            yield binary_copy.record((_prefix(corpus, row), str(row).encode(), b"data", vector))
+
+    def search(self, corpus: Corpus, questions: Sequence[int]) -> tuple[list[list[int]], list[float]]:
+        self._corpus = corpus
+
+        def ask(question: int) -> tuple[list[int], float]:
+            return self._ask(corpus, question, int(corpus.asker[question]))
+
+        with ThreadPoolExecutor(self._job.clients) as clients:
+            done = list(clients.map(ask, questions))
+        return [rows for rows, _ in done], [seconds for _, seconds in done]
+
+    def _ask(self, corpus: Corpus, question: int, agent: int) -> tuple[list[int], float]:
+        namespace = (_ROOT, corpus.names[agent])
+        started = time.perf_counter()
+        found = self._store.search(namespace, query=f"q{question}", filter={"success": True}, limit=5)
+        seconds = time.perf_counter() - started
+        return [int(each.key) for each in found], seconds
+
+    def reach(self, corpus: Corpus, questions: Sequence[int]) -> int:
+        others = [(int(corpus.asker[question]) + 1) % len(corpus.names) for question in questions]
+        return sum(bool(self._ask(corpus, *pair)[0]) for pair in zip(questions, others, strict=True))
+
+
+def _prefix(corpus: Corpus, row: int) -> bytes:
+    return f"{_ROOT}.{corpus.names[corpus.agent[row]]}".encode()
+
+
+def _value(corpus: Corpus, row: int) -> dict[str, Any]:
+    return {
+        "data": f"{row} {corpus.title(row)}",
+        "success": bool(corpus.success[row]),
+        "solution": f"solution {row}",
+    }

@@ -1,0 +1,140 @@
+"""The peer mem0ai 2.2.1, class PGVector. Runs in `.venv-judges`."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+os.environ |= {"MEM0_TELEMETRY": "False", "MEM0_DIR": "/nonexistent"}
+
+import psycopg
+from mem0.vector_stores.pgvector import PGVector
+from psycopg import sql
+
+from bench.memory import binary_copy
+from bench.memory.contender import BATCH, SINGLES, Job, Loaded
+from bench.memory.corpus import DIMENSION, Corpus, row_id, row_of
+
+_COLLECTION = "memories"
+# The measure of a careful operator: mem0 makes no index for its own filter.
+_TUNE = "CREATE INDEX IF NOT EXISTS memories_agent ON memories ((payload->>'agent_id'))"
+
+
+class Mem0:
+    """As it comes, and with an index on the agent."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._store = PGVector(
+            dbname=None,
+            collection_name=_COLLECTION,
+            embedding_model_dims=DIMENSION,
+            user=None,
+            password=None,
+            host=None,
+            port=None,
+            diskann=False,
+            hnsw=True,
+            minconn=job.clients,
+            maxconn=job.clients,
+            connection_string=job.urls[1],
+        )
+
+    def close(self) -> None:
+        self._store.connection_pool.close()
+
+    def load(self, corpus: Corpus) -> Loaded:
+        if self._job.tuned:
+            with psycopg.connect(self._job.urls[0], autocommit=True) as connection:
+                connection.execute(_TUNE)
+                connection.execute("ANALYZE memories")
+            return Loaded(0, 0, 0)
+        single = _timed(SINGLES, lambda: self._insert(corpus, 0, SINGLES, 1))
+        batch = _timed(10 * BATCH, lambda: self._insert(corpus, SINGLES, SINGLES + 10 * BATCH, BATCH))
+        start = SINGLES + 10 * BATCH
+        end = min(len(corpus.agent), start + self._job.sample)
+        bulk = _timed(end - start, lambda: self._insert(corpus, start, end, 1000))
+        indexed = copy_rest(
+            self._job.urls[0],
+            [("memories (id, vector, payload)", self._records(corpus, end))],
+            "memories_hnsw_idx",
+        )
+        return Loaded(single, batch, max(batch, bulk), indexed)
+
+    def _insert(self, corpus: Corpus, start: int, end: int, count: int) -> None:
+        for first in range(start, end, count):
+            rows = range(first, min(first + count, end))
+            self._store.insert(
+                vectors=[corpus.vectors[row].tolist() for row in rows],
+                payloads=[_payload(corpus, row) for row in rows],
+                ids=[str(row_id(row)) for row in rows],
+            )
+
+    def _records(self, corpus: Corpus, start: int) -> Iterator[bytes]:
+        for row in range(start, len(corpus.agent)):
+            payload = binary_copy.jsonb(json.dumps(_payload(corpus, row)))
+            yield binary_copy.record((row_id(row).bytes, binary_copy.vector(corpus.vectors[row]), payload))
+
+    def search(self, corpus: Corpus, questions: Sequence[int]) -> tuple[list[list[int]], list[float]]:
+        def ask(question: int) -> tuple[list[int], float]:
+            return self._ask(corpus, question, int(corpus.asker[question]))
+
+        with ThreadPoolExecutor(self._job.clients) as clients:
+            done = list(clients.map(ask, questions))
+        return [rows for rows, _ in done], [seconds for _, seconds in done]
+
+    def _ask(self, corpus: Corpus, question: int, agent: int) -> tuple[list[int], float]:
+        vector = corpus.questions[question].tolist()
+        filters = {"agent_id": corpus.names[agent], "success": True}
+        started = time.perf_counter()
+        found = self._store.search(query="", vectors=vector, top_k=5, filters=filters)
+        seconds = time.perf_counter() - started
+        return [row_of(each.id) for each in found], seconds
+
+    def reach(self, corpus: Corpus, questions: Sequence[int]) -> int:
+        others = [(int(corpus.asker[question]) + 1) % len(corpus.names) for question in questions]
+        return sum(bool(self._ask(corpus, *pair)[0]) for pair in zip(questions, others, strict=True))
+
+
+def _payload(corpus: Corpus, row: int) -> dict[str, Any]:
+    title = corpus.title(row)
+    return {
+        "agent_id": corpus.names[corpus.agent[row]],
+        "success": bool(corpus.success[row]),
+        "data": title,
+        "text_lemmatized": title,
+        "solution": f"solution {row}",
+    }
+
+
+def _timed(rows: int, work: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    work()
+    return round(rows / (time.perf_counter() - started), 1)
+
+
+def copy_rest(url: str, tables: Sequence[tuple[str, Iterator[bytes]]], index: str) -> float:
+    """Copy rows with the vector index off, then build it again as it was; seconds of that. As large sizes would take
+    hours otherwise; an index that is built at once is, if anything, the better one.
+    """
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SET maintenance_work_mem = '1GB'")
+        found = connection.execute("SELECT pg_get_indexdef(to_regclass(%s))", (index,)).fetchone()
+        if found is not None and found[0] is not None:
+            connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(index)))
+        for into, records in tables:
+            with connection.cursor().copy(f"COPY {into} FROM STDIN WITH (FORMAT BINARY)") as copy:
+                copy.write(binary_copy.HEADER)
+                for record in records:
+                    copy.write(record)
+                copy.write(binary_copy.TRAILER)
+        started = time.perf_counter()
+        if found is not None and found[0] is not None:
+            connection.execute(found[0])
+        seconds = time.perf_counter() - started
+        connection.execute("VACUUM ANALYZE")
+    return round(seconds, 1)

@@ -1,0 +1,164 @@
+"""Our memory: each agent through its own login role, under row-level security."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+
+import asyncpg
+
+from bench.memory.contender import BATCH, SINGLES, Job, Loaded
+from bench.memory.corpus import Corpus, row_id
+from database.connect import Connection, Pool, open_connection, open_pool
+from database.indexes import maintain_indexes
+from database.memory import Embedded, Outcome, nearest, store_outcome, vector_text
+from database.outcomes import PastOutcome, add_outcomes
+from database.registry import Registration, register_agents, set_passwords
+from database.vectors import Space, add_vectors, adopt_space
+
+SPACE = Space("minilm", 384, "bench")
+PASSWORD = "of-the-benchmark"  # noqa: S105
+_CHUNK = 20_000
+
+
+class Ours:
+    """Loads as owner and gateway, asks as the agents."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._loop = asyncio.new_event_loop()
+        self._stack = AsyncExitStack()
+        self._pools: dict[int, Pool] = {}
+
+    def close(self) -> None:
+        self._loop.run_until_complete(self._stack.aclose())
+        self._loop.close()
+
+    def load(self, corpus: Corpus) -> Loaded:
+        return self._loop.run_until_complete(self._load(corpus))
+
+    async def _load(self, corpus: Corpus) -> Loaded:
+        owner_url, gateway_url = self._job.urls
+        async with (
+            open_connection(owner_url) as owner,
+            open_pool(gateway_url, most=1, application="bench") as gateway,
+        ):
+            known = [Registration(name, name, "bench", "0") for name in corpus.names]
+            await register_agents(owner, known)
+            await set_passwords(owner, {each.role: PASSWORD for each in known} | {"gateway": PASSWORD})
+            await adopt_space(owner, SPACE)
+            rows = len(corpus.agent)
+            single = await _timed(SINGLES, self._single(corpus, gateway))
+            batches = range(SINGLES, SINGLES + 10 * BATCH, BATCH)
+            batch = await _timed(10 * BATCH, self._bulk(corpus, owner, batches, BATCH))
+            rest = SINGLES + 10 * BATCH
+            bulk = await _timed(rows - rest, self._bulk(corpus, owner, range(rest, rows, _CHUNK), _CHUNK))
+            await owner.execute("VACUUM ANALYZE agent_memories, agent_memory_embeddings")
+            started = time.monotonic()
+            await maintain_indexes(owner)
+            return Loaded(single, batch, bulk, round(time.monotonic() - started, 1))
+
+    async def _single(self, corpus: Corpus, gateway: Pool) -> None:
+        for row in range(SINGLES):
+            embedded = Embedded(vector_text(corpus.vectors[row].tolist()), SPACE.model, SPACE.version)
+            outcome = Outcome(
+                agent_name=corpus.names[corpus.agent[row]],
+                mission_id=row_id(row),
+                repository="bench/bench",
+                issue_number=row,
+                issue_title=corpus.title(row),
+                solution_approach=f"solution {row}",
+                state="succeeded" if corpus.success[row] else "failed",
+                proven_by="bench",
+            )
+            await store_outcome(gateway, outcome, embedded)
+
+    async def _bulk(self, corpus: Corpus, owner: Connection, starts: range, count: int) -> None:
+        for start in starts:
+            rows = range(start, min(start + count, starts.stop))
+            async with owner.transaction():
+                await add_outcomes(owner, [_outcome(corpus, row) for row in rows])
+                vectors = [
+                    (corpus.names[corpus.agent[row]], row_id(row), corpus.vectors[row].tolist())
+                    for row in rows
+                ]
+                await add_vectors(owner, SPACE, vectors)
+
+    def search(self, corpus: Corpus, questions: Sequence[int]) -> tuple[list[list[int]], list[float]]:
+        return self._loop.run_until_complete(self._search(corpus, questions))
+
+    async def _search(self, corpus: Corpus, questions: Sequence[int]) -> tuple[list[list[int]], list[float]]:
+        answers: list[list[int]] = [[] for _ in questions]
+        seconds = [0.0] * len(questions)
+        waiting = iter(enumerate(questions))
+
+        async def client() -> None:
+            for place, question in waiting:
+                pool = await self._pool(corpus, int(corpus.asker[question]))
+                asked = _asked(corpus, question)
+                started = time.perf_counter()
+                found = await nearest(pool, corpus.names[corpus.asker[question]], asked)
+                seconds[place] = time.perf_counter() - started
+                answers[place] = [each.issue_number for each in found]
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._job.clients):
+                group.create_task(client())
+        return answers, seconds
+
+    def reach(self, corpus: Corpus, questions: Sequence[int]) -> int:
+        return self._loop.run_until_complete(self._reach(corpus, questions))
+
+    async def _reach(self, corpus: Corpus, questions: Sequence[int]) -> int:
+        reached = 0
+        for question in questions:
+            asker = int(corpus.asker[question])
+            other = corpus.names[(asker + 1) % len(corpus.names)]
+            reached += bool(await nearest(await self._pool(corpus, asker), other, _asked(corpus, question)))
+        return reached
+
+    async def _pool(self, corpus: Corpus, agent: int) -> Pool:
+        if agent not in self._pools:
+            url = self._job.urls[1].replace("{role}", f"agent-{corpus.names[agent]}")
+            # Held open, as the peers' pools are; a runner's own closes what it does not use.
+            pool = asyncpg.create_pool(url, min_size=1, max_size=2, max_inactive_connection_lifetime=0)
+            self._pools[agent] = await self._stack.enter_async_context(pool)
+            await self._pools[agent].fetch("SELECT 1")
+        return self._pools[agent]
+
+
+def _asked(corpus: Corpus, question: int) -> Embedded:
+    return Embedded(vector_text(corpus.questions[question].tolist()), SPACE.model, SPACE.version)
+
+
+def _outcome(corpus: Corpus, row: int) -> PastOutcome:
+    return PastOutcome(
+        agent_name=corpus.names[corpus.agent[row]],
+        id=row_id(row),
+        mission_id=row_id(row),
+        repository="bench/bench",
+        issue_number=row,
+        issue_title=corpus.title(row),
+        issue_body="",
+        issue_labels=(),
+        issue_author="",
+        solution_approach=f"solution {row}",
+        files=(),
+        state="succeeded" if corpus.success[row] else "failed",
+        proven_by="bench",
+        proven_at=datetime(2026, 1, 1, tzinfo=UTC),
+        reverted_at=None,
+        resolution_time_minutes=10.0,
+        pr_number=None,
+        pr_merged=None,
+    )
+
+
+async def _timed(rows: int, work: Awaitable[None]) -> float:
+    """Rows a second."""
+    started = time.perf_counter()
+    await work
+    return round(rows / (time.perf_counter() - started), 1)

@@ -1,0 +1,123 @@
+"""Approximate indexes for large partitions: made and dropped while agents work, kept only where they find what is near.
+
+Recall scans a partition exactly. Above ABOVE vectors an HNSW index of that one partition answers sooner; the planner
+takes it by itself, because `recall_candidates` asks in the index's own words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from database.connect import Connection
+from database.vectors import Space
+
+ABOVE = 5_000
+"""Vectors of one space in a partition. Measured by `python -m bench.memory.crossover`; docs/memory.md has the table."""
+FOUND = 0.99  # of the exact five nearest, or the index is not kept
+_SAMPLES = 200
+_NEAREST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """What became of one agent's index. `found`: share of the exact nearest that it finds, where it was made."""
+
+    agent: str
+    space: Space
+    vectors: int
+    action: Literal["made", "kept", "dropped", "refused"]
+    found: float | None = None
+
+
+# The name tells the space, so that an index of a former one is known as such.
+_STATE = """
+WITH counted AS (
+    SELECT agent_name, model, dimension, version, count(*) AS vectors FROM agent_memory_embeddings
+    WHERE recallable GROUP BY 1, 2, 3, 4)
+SELECT a.agent_name, c.model, c.dimension, c.version, c.vectors, 'agent_memory_embeddings_' || a.agent_id AS partition,
+       'near_' || a.agent_id || '_' || left(md5(format('%s:%s:%s', c.model, c.dimension, c.version)), 12) AS name
+FROM counted c JOIN agents a USING (agent_name) ORDER BY a.agent_name, c.model, c.dimension, c.version
+"""
+_EXISTING = """
+SELECT i.indexrelid::regclass::text AS name, i.indisvalid AS valid
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am am ON am.oid = c.relam
+JOIN pg_inherits h ON h.inhrelid = i.indrelid AND h.inhparent = 'agent_memory_embeddings'::regclass
+WHERE am.amname = 'hnsw'
+"""
+# In the words of recall_candidates: the planner compares text. Only one-statement strings may run CONCURRENTLY.
+_CREATE = """
+SELECT format('CREATE INDEX CONCURRENTLY %I ON %I USING hnsw ((embedding::vector(%s)) vector_cosine_ops)'
+              ' WHERE recallable AND model = %L AND dimension = %s AND version = %L', $1::text, $2::text, $4::integer,
+              $3::text, $4::integer, $5::text)
+"""
+_DROP = "SELECT format('DROP INDEX CONCURRENTLY IF EXISTS %I', $1::text)"
+_SAMPLE = """
+SELECT embedding::text FROM agent_memory_embeddings
+WHERE agent_name = $1 AND recallable AND model = $2 AND dimension = $3 AND version = $4 ORDER BY random() LIMIT $5
+"""
+_NEAR = "SELECT id FROM recall_candidates($1, '', $2::vector, $3, $4, $5, 0, 0) ORDER BY cosine DESC, id"
+
+
+async def maintain_indexes(
+    connection: Connection, *, above: int = ABOVE, report: Callable[[Indexed], None] = lambda _: None
+) -> list[Indexed]:
+    """Make what is missing above `above` vectors, drop what is below half of it or of a former space; as the owner.
+
+    Nobody who writes or recalls waits for it. Ended at any point, the next run mends what was left half made.
+    """
+    existing = {row["name"]: row["valid"] for row in await connection.fetch(_EXISTING)}
+    done = []
+    wanted = set()
+    await connection.execute("SET maintenance_work_mem = '256MB'")
+    for row in await connection.fetch(_STATE):
+        name, vectors = row["name"], row["vectors"]
+        space = Space(row["model"], row["dimension"], row["version"])
+        if existing.get(name) and vectors > above // 2:
+            wanted.add(name)
+            done.append(Indexed(row["agent_name"], space, vectors, "kept"))
+        elif vectors > above:
+            await _drop(connection, name)  # half made by a run that was ended
+            await connection.execute(
+                await connection.fetchval(
+                    _CREATE, name, row["partition"], space.model, space.dimension, space.version
+                )
+            )
+            found = await _found(connection, row["agent_name"], space)
+            if found < FOUND:
+                await _drop(connection, name)
+            else:
+                wanted.add(name)
+            action: Literal["made", "refused"] = "made" if found >= FOUND else "refused"
+            done.append(Indexed(row["agent_name"], space, vectors, action, found))
+        elif name in existing:
+            done.append(Indexed(row["agent_name"], space, vectors, "dropped"))
+        else:
+            continue
+        report(done[-1])
+    for name in sorted(existing.keys() - wanted):
+        await _drop(connection, name)
+    return done
+
+
+async def _drop(connection: Connection, name: str) -> None:
+    await connection.execute(await connection.fetchval(_DROP, name))
+
+
+async def _found(connection: Connection, agent: str, space: Space) -> float:
+    """Share of the exact nearest that the index finds, with memories themselves as the questions."""
+    samples = await connection.fetch(_SAMPLE, agent, space.model, space.dimension, space.version, _SAMPLES)
+    found = 0
+    for (vector,) in samples:
+        async with connection.transaction():
+            await connection.execute("SET LOCAL enable_indexscan = off")
+            exact = {
+                row["id"]
+                for row in await connection.fetch(_NEAR, agent, vector, space.model, space.version, _NEAREST)
+            }
+        async with connection.transaction():
+            await connection.execute("SET LOCAL enable_seqscan = off")
+            near = await connection.fetch(_NEAR, agent, vector, space.model, space.version, _NEAREST)
+        found += len(exact & {row["id"] for row in near})
+    return found / max(1, len(samples) * _NEAREST)
