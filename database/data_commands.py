@@ -144,6 +144,9 @@ async def _reembed(options: argparse.Namespace) -> int:
     if options.json:
         _print_json(asdict(done))
         return 0
+    if done.former == done.current and not (done.embedded or done.missions or done.removed):
+        print(f"memories are embedded with {done.current} already")
+        return 0
     print(
         f"memories are embedded with {done.current}" + (f", before with {done.former}" if done.former else "")
     )
@@ -183,7 +186,7 @@ def _print_forgotten(login: str, done: Forgotten, options: argparse.Namespace) -
     )
     for count, what in found:
         print(f"{count:7} {what}")
-    if done.cached is None:
+    if done.cached is None and not options.dry_run:
         print("        no REDIS_URL: vectors in Redis were left; they go by themselves after 30 days")
     if done.mentions:
         print(f"{done.mentions:7} texts of other people name @{login}; they are theirs, and stay")

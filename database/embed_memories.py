@@ -9,7 +9,7 @@ from database.embeddings.protocol import Embedder
 from database.progress import progress
 from database.vectors import Space, add_vectors, count_unembedded, unembedded_of
 
-BATCH = 256  # each is one transaction, and what a crash may cost
+BATCH = 128  # each is one transaction, and what a crash may cost
 _AGENTS = "SELECT agent_name FROM agents ORDER BY agent_name"
 
 

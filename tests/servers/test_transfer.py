@@ -267,7 +267,9 @@ async def test_a_damaged_file_is_refused(source, target, tmp_path, damage):
         rewrite(file, {"manifest.json": json.dumps({**manifest, "format": 99}).encode()})
     else:
         rewrite(file, {"manifest.json": None if damage == "no manifest" else b'["x"]'})
-    with pytest.raises(InputError, match=r"all\.zip: it (is damaged|is no complete export|has another format)"):
+    with pytest.raises(
+        InputError, match=r"all\.zip: it (is damaged|is no complete export|has another format)"
+    ):
         await imported(target, file)
     async with target.connect("agents_owner") as owner:
         assert await owner.fetchval("SELECT count(*) FROM agent_memories") == 0
