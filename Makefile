@@ -1,7 +1,7 @@
 # `make run` and `make test` set up what they need. `make help` lists the rest.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test lint environment bench lock clean
+.PHONY: help run test lint environment judges bench lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,6 +29,8 @@ lint: $(TEST) ## ruff and mypy
 	@$(BIN)/python -m mypy
 
 environment: $(TEST) ## the Python environment alone, for workflows
+
+judges: $(JUDGES) ## checkov and kubernetes-validate, which tests of rendered objects ask where they are
 
 bench: $(TEST) $(JUDGES) ## the figures of docs/, beside their peers
 	@$(BIN)/python -m bench $(ARGS)

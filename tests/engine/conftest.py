@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,10 @@ import yaml
 from tests.engine.aws import Aws
 from tests.engine.objects import Kubernetes
 from tests.engine.provider import serving
-from tests.engine.stack import Stack
+from tests.engine.stack import ROOT, Stack, new_stack
 
-ROOT = Path(__file__).parents[2]
 BUILD = Path(__file__).with_name("tools") / "build"
-BUILD_SECONDS = 1800
+BUILD_SECONDS = 1700
 
 
 @pytest.fixture(scope="session")
@@ -28,10 +26,15 @@ def engine() -> str:
     """A search path on which `pulumi` and its Python language host are found."""
     if shutil.which("pulumi"):
         return os.environ["PATH"]
-    if not shutil.which("go"):
-        pytest.skip("engine ring: needs `pulumi` on PATH, or Go 1.24 to build it: apt-get install golang")
-    built = subprocess.run([BUILD], check=True, stdout=subprocess.PIPE, text=True, timeout=BUILD_SECONDS)
-    return f"{built.stdout.strip()}{os.pathsep}{os.environ['PATH']}"
+    return f"{build_tool('pulumi')}{os.pathsep}{os.environ['PATH']}"
+
+
+def build_tool(name: str) -> Path:
+    """The folder of a tool that no package index has; minutes the first time, nothing after."""
+    built = subprocess.run(
+        [BUILD, name], check=True, stdout=subprocess.PIPE, text=True, timeout=BUILD_SECONDS
+    )
+    return Path(built.stdout.strip())
 
 
 @pytest.fixture
@@ -86,16 +89,6 @@ def make_stack(engine: str, attached: str, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("PATH", engine)
 
     def make(name: str, *, program: Path = ROOT / "infra", config: dict[str, str] | None = None) -> Stack:
-        folder = tmp_path / name
-        folder.mkdir()
-        (folder / "infra").symlink_to(program)
-        project = (ROOT / "Pulumi.yaml").read_text(encoding="utf-8")
-        (folder / "Pulumi.yaml").write_text(project.replace("virtualenv: .venv", f"virtualenv: {sys.prefix}"))
-        preset = ROOT / f"Pulumi.{name}.yaml"
-        if preset.exists():
-            shutil.copy(preset, folder)
-        state = tmp_path / "state"
-        state.mkdir(exist_ok=True)
-        return Stack(folder, name, state, attached, config or {})
+        return new_stack(tmp_path, name, program, attached, config or {})
 
     return make

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import yaml
 from pulumi import automation
 
+ROOT = Path(__file__).parents[2]
 READS = "pulumi:pulumi:StackReference"
 
 
@@ -117,3 +120,18 @@ class Stack:
 
         command(on_event=note, on_output=output.append, **{k: v for k, v in options.items() if v is not None})
         return Run(tuple(steps.values()), "\n".join(output))
+
+
+def new_stack(parent: Path, name: str, program: Path, providers: str, config: dict[str, str]) -> Stack:
+    """A stack in a folder of its own under `parent`: this project with `program`, and the preset where there is one."""
+    folder = parent / name
+    folder.mkdir()
+    (folder / "infra").symlink_to(program)
+    project = (ROOT / "Pulumi.yaml").read_text(encoding="utf-8")
+    (folder / "Pulumi.yaml").write_text(project.replace("virtualenv: .venv", f"virtualenv: {sys.prefix}"))
+    preset = ROOT / f"Pulumi.{name}.yaml"
+    if preset.exists():
+        shutil.copy(preset, folder)
+    state = parent / "state"
+    state.mkdir(exist_ok=True)
+    return Stack(folder, name, state, providers, config)

@@ -12,7 +12,6 @@ from tests.engine.conftest import MakeStack
 from tests.engine.objects import Kubernetes
 
 PROGRAM = Path(__file__).with_name("program")
-pytestmark = pytest.mark.timeout(1900)
 
 
 def test_a_preview_makes_nothing_and_a_second_up_changes_nothing(

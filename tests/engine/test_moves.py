@@ -11,7 +11,6 @@ from tests.engine.conftest import Ecosystem, MakeStack
 from tests.engine.objects import Kubernetes
 from tests.engine.stack import Run
 
-pytestmark = pytest.mark.timeout(1900)
 GONE = ("delete", "replace", "delete-replaced", "create-replacement", "discard")
 
 

@@ -7,7 +7,6 @@ import pytest
 from tests.engine.aws import Aws
 from tests.engine.conftest import MakeStack
 
-pytestmark = pytest.mark.timeout(1900)
 PRESETS = {2: "dev", 3: "phase3", 4: "prod"}
 
 

@@ -9,9 +9,9 @@ from pulumi_policy import EnforcementLevel
 from infra.policy.pack import policies
 from infra.policy.rules import RULES
 from tests.engine.aws import Aws
-from tests.engine.conftest import ROOT, Ecosystem, MakeStack
+from tests.engine.conftest import Ecosystem, MakeStack
+from tests.engine.stack import ROOT
 
-pytestmark = pytest.mark.timeout(1900)
 PACK = ROOT / "infra" / "policy"
 
 

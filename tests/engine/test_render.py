@@ -15,9 +15,9 @@ import pytest
 import yaml
 
 from infra.render import DEFAULTS, main, render
-from tests.engine.conftest import BUILD, BUILD_SECONDS, ROOT
+from tests.engine.conftest import build_tool
+from tests.engine.stack import ROOT
 
-pytestmark = pytest.mark.timeout(1900)
 JUDGES = ROOT / ".venv-judges" / "bin"
 ANSWERS = ROOT / "docs" / "judges.yaml"
 Key = tuple[str, str, str]
@@ -40,15 +40,7 @@ def chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def helm() -> str:
-    found = shutil.which("helm")
-    if found:
-        return found
-    if not shutil.which("go"):
-        pytest.skip("engine ring: needs `helm` on PATH, or Go to build it: apt-get install golang")
-    built = subprocess.run(
-        [BUILD, "helm"], check=True, stdout=subprocess.PIPE, text=True, timeout=BUILD_SECONDS
-    )
-    return f"{built.stdout.strip()}/helm"
+    return shutil.which("helm") or str(build_tool("helm") / "helm")
 
 
 @pytest.mark.parametrize("region", ["us-west-2", "eu-west-1"])

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.conftest import BUILD, BUILD_SECONDS, ROOT
+from tests.engine.conftest import build_tool
+from tests.engine.stack import ROOT
 
-pytestmark = pytest.mark.timeout(1900)
 WORKFLOW = ".github/workflows/preview.yml"
 # Keeps the comment in a file, as GitHub would under the pull request.
 GH = """#!/bin/sh
@@ -28,16 +28,8 @@ esac
 
 
 @pytest.fixture(scope="module")
-def act() -> Path:
-    found = shutil.which("act")
-    if found:
-        return Path(found)
-    if not shutil.which("go"):
-        pytest.skip("engine ring: needs `act` on PATH, or Go to build it: apt-get install golang")
-    built = subprocess.run(
-        [BUILD, "act"], check=True, stdout=subprocess.PIPE, text=True, timeout=BUILD_SECONDS
-    )
-    return Path(built.stdout.strip()) / "act"
+def act() -> str:
+    return shutil.which("act") or str(build_tool("act") / "act")
 
 
 @pytest.fixture
@@ -62,7 +54,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_a_pull_request_gets_one_comment_that_later_runs_renew(
-    act: Path, checkout: Path, tmp_path: Path
+    act: str, checkout: Path, tmp_path: Path
 ) -> None:
     first = _pull_request(act, checkout, tmp_path)
     assert [call for call in first if "POST" in call]
@@ -76,7 +68,7 @@ def test_a_pull_request_gets_one_comment_that_later_runs_renew(
     assert not [call for call in second if "POST" in call]
 
 
-def _pull_request(act: Path, checkout: Path, folder: Path) -> list[str]:
+def _pull_request(act: str, checkout: Path, folder: Path) -> list[str]:
     """Run the workflow's offline job. Gives all calls of `gh` so far."""
     bin = folder / "bin"
     bin.mkdir(exist_ok=True)
