@@ -54,7 +54,8 @@ class Tokens:
         credentials = self._session.get_credentials()
         if credentials is None:
             raise SettingsError(
-                "no AWS credentials were found", "give the pod its Pod Identity association, or set a password"
+                "no AWS credentials were found",
+                "give the pod its Pod Identity association, or set a password",
             )
         request = AWSRequest(method="GET", url=url, headers={"host": url.split("/")[2]})
         frozen = credentials.get_frozen_credentials()

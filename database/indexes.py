@@ -61,7 +61,11 @@ _NEAR = "SELECT id FROM recall_candidates($1, '', $2::vector, $3, $4, $5, 0, 0) 
 
 
 async def maintain_indexes(
-    connection: Connection, *, above: int = ABOVE, report: Callable[[Indexed], None] = lambda _: None
+    connection: Connection,
+    *,
+    above: int = ABOVE,
+    least_found: float = FOUND,
+    report: Callable[[Indexed], None] = lambda _: None,
 ) -> list[Indexed]:
     """Make what is missing above `above` vectors, drop what is below half of it or of a former space; as the owner.
 
@@ -85,11 +89,11 @@ async def maintain_indexes(
                 )
             )
             found = await _found(connection, row["agent_name"], space)
-            if found < FOUND:
+            if found < least_found:
                 await _drop(connection, name)
             else:
                 wanted.add(name)
-            action: Literal["made", "refused"] = "made" if found >= FOUND else "refused"
+            action: Literal["made", "refused"] = "made" if found >= least_found else "refused"
             done.append(Indexed(row["agent_name"], space, vectors, action, found))
         elif name in existing:
             done.append(Indexed(row["agent_name"], space, vectors, "dropped"))

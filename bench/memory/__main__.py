@@ -49,6 +49,8 @@ class Round:
     p99_ms: float
     per_second: dict[int, float]
     """Questions a second, by clients."""
+    cpu_ms: float
+    """Of client and server for one question; less at the mercy of what else the machine does."""
     reached: int
     """Of 100 tries for another agent's memories by the asker's own means."""
     mib: int
@@ -124,10 +126,10 @@ async def _ask(
 ) -> Round:
     url = server.url("{role}" if job.contender == "ours" else "postgres", PASSWORD, database)
     load_average = os.getloadavg()[0]
-    one = await _search(job, url, 1)
+    one, cpu = await _search(job, url, server, database, 1)
     per_second = {}
     for clients in CLIENTS:
-        answered = one if clients == 1 else await _search(job, url, clients)
+        answered = one if clients == 1 else (await _search(job, url, server, database, clients))[0]
         elapsed = max(each.ended for each in answered) - min(each.started for each in answered)
         per_second[clients] = round(len(corpus.asker) / elapsed, 1)
     answers: dict[int, list[int]] = {}
@@ -144,14 +146,20 @@ async def _ask(
         p50_ms=p50,
         p99_ms=p99,
         per_second=per_second,
+        cpu_ms=round(cpu * 1000 / len(corpus.asker), 3),
         reached=one[0].reached,
         mib=size // 2**20,
         load_average=round(load_average, 1),
     )
 
 
-async def _search(job: Job, url: str, clients: int) -> list[Answered]:
-    """Several clients share two processes, so that no contender is bound by one interpreter."""
+async def _search(
+    job: Job, url: str, server: EmbeddedPostgres, database: str, clients: int
+) -> tuple[list[Answered], float]:
+    """The answers of each process, and CPU seconds of all clients and their sessions.
+
+    Several clients share two processes, so that no contender is bound by one interpreter.
+    """
     parts = min(2, clients)
     processes = [
         await _start(
@@ -171,13 +179,27 @@ async def _search(job: Job, url: str, clients: int) -> list[Answered]:
     ]
     for process in processes:
         await _line(process, job)  # ready
+    before = await _sessions_cpu(server, database)
+    _tell(processes)
+    answered = [Answered(**json.loads(await _line(process, job))) for process in processes]
+    cpu = await _sessions_cpu(server, database) - before + sum(each.cpu_s for each in answered)
+    _tell(processes)
+    for process in processes:
+        await process.wait()
+    return answered, cpu
+
+
+def _tell(processes: list[asyncio.subprocess.Process]) -> None:
     for process in processes:
         assert process.stdin is not None
         process.stdin.write(b"go\n")
-    answered = [Answered(**json.loads(await _line(process, job))) for process in processes]
-    for process in processes:
-        await process.wait()
-    return answered
+
+
+async def _sessions_cpu(server: EmbeddedPostgres, database: str) -> float:
+    """Seconds that the processes of open sessions have run so far (Linux's schedstat)."""
+    async with open_connection(server.superuser_url) as superuser:
+        rows = await superuser.fetch("SELECT pid FROM pg_stat_activity WHERE datname = $1", database)
+    return sum(int(Path(f"/proc/{row['pid']}/schedstat").read_text().split()[0]) for row in rows) / 1e9
 
 
 async def _call(job: Job) -> dict[str, Any]:
@@ -210,17 +232,18 @@ async def _line(process: asyncio.subprocess.Process, job: Job) -> bytes:
 
 def told(rounds: list[Round]) -> str:
     """A Markdown table of medians over the seeds."""
-    head = (
-        "| | recall@5 | empty | short | leaks | others' reached | p50 ms | p99 ms | 1 client/s | 8/s | 32/s"
-    )
-    lines = [f"{head} | single/s | batch/s | bulk/s | index s | MiB |", "|---" * 16 + "|"]
+    head = "| | recall@5 | empty | short | leaks | others' reached | p50 ms | p99 ms | CPU ms | 1 client/s | 8/s | 32/s"
+    lines = [f"{head} | single/s | batch/s | bulk/s | index s | MiB |", "|---" * 17 + "|"]
     for name in dict.fromkeys(each.contender for each in rounds):
         own = [each for each in rounds if each.contender == name]
         cells: list[float] = [
             min(each.judged.recall for each in own),
             *(sum(getattr(each.judged, field) for each in own) for field in ("empty", "short", "leaks")),
             sum(each.reached for each in own),
-            *(statistics.median(getattr(each, field) for each in own) for field in ("p50_ms", "p99_ms")),
+            *(
+                statistics.median(getattr(each, field) for each in own)
+                for field in ("p50_ms", "p99_ms", "cpu_ms")
+            ),
             *(statistics.median(each.per_second[clients] for each in own) for clients in CLIENTS),
             *(
                 statistics.median(getattr(each.loaded, field) for each in own)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from array import array
 from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -63,7 +64,7 @@ class Ours:
 
     async def _single(self, corpus: Corpus, gateway: Pool) -> None:
         for row in range(SINGLES):
-            embedded = Embedded(vector_text(corpus.vectors[row].tolist()), SPACE.model, SPACE.version)
+            embedded = _embedded(corpus.vectors[row].tolist())
             outcome = Outcome(
                 agent_name=corpus.names[corpus.agent[row]],
                 mission_id=row_id(row),
@@ -82,7 +83,7 @@ class Ours:
             async with owner.transaction():
                 await add_outcomes(owner, [_outcome(corpus, row) for row in rows])
                 vectors = [
-                    (corpus.names[corpus.agent[row]], row_id(row), corpus.vectors[row].tolist())
+                    (corpus.names[corpus.agent[row]], row_id(row), array("f", corpus.vectors[row].tobytes()))
                     for row in rows
                 ]
                 await add_vectors(owner, SPACE, vectors)
@@ -98,9 +99,9 @@ class Ours:
         async def client() -> None:
             for place, question in waiting:
                 pool = await self._pool(corpus, int(corpus.asker[question]))
-                asked = _asked(corpus, question)
+                vector, agent = corpus.questions[question].tolist(), corpus.names[corpus.asker[question]]
                 started = time.perf_counter()
-                found = await nearest(pool, corpus.names[corpus.asker[question]], asked)
+                found = await nearest(pool, agent, _embedded(vector))
                 seconds[place] = time.perf_counter() - started
                 answers[place] = [each.issue_number for each in found]
 
@@ -117,7 +118,8 @@ class Ours:
         for question in questions:
             asker = int(corpus.asker[question])
             other = corpus.names[(asker + 1) % len(corpus.names)]
-            reached += bool(await nearest(await self._pool(corpus, asker), other, _asked(corpus, question)))
+            asked = _embedded(corpus.questions[question].tolist())
+            reached += bool(await nearest(await self._pool(corpus, asker), other, asked))
         return reached
 
     async def _pool(self, corpus: Corpus, agent: int) -> Pool:
@@ -130,24 +132,30 @@ class Ours:
         return self._pools[agent]
 
 
-def _asked(corpus: Corpus, question: int) -> Embedded:
-    return Embedded(vector_text(corpus.questions[question].tolist()), SPACE.model, SPACE.version)
+def _embedded(vector: Sequence[float]) -> Embedded:
+    return Embedded(vector_text(vector), SPACE.model, SPACE.version)
 
 
 def _outcome(corpus: Corpus, row: int) -> PastOutcome:
+    agent = corpus.names[corpus.agent[row]]
+    return past_outcome(agent, row, corpus.title(row), succeeded=bool(corpus.success[row]))
+
+
+def past_outcome(agent: str, row: int, title: str, *, succeeded: bool) -> PastOutcome:
+    """A row as the bulk load takes it."""
     return PastOutcome(
-        agent_name=corpus.names[corpus.agent[row]],
+        agent_name=agent,
         id=row_id(row),
         mission_id=row_id(row),
         repository="bench/bench",
         issue_number=row,
-        issue_title=corpus.title(row),
+        issue_title=title,
         issue_body="",
         issue_labels=(),
         issue_author="",
         solution_approach=f"solution {row}",
         files=(),
-        state="succeeded" if corpus.success[row] else "failed",
+        state="succeeded" if succeeded else "failed",
         proven_by="bench",
         proven_at=datetime(2026, 1, 1, tzinfo=UTC),
         reverted_at=None,

@@ -103,7 +103,9 @@ def test_the_command_line_says_what_is_wrong_with_a_database_that_is_away():
 
 
 def test_the_agents_of_a_folder_are_registered_by_one_command(database, tmp_path):
-    folder = write_definitions(tmp_path / "agents", [("some-agent", "Does some work"), ("APIs-architect", "Designs")])
+    folder = write_definitions(
+        tmp_path / "agents", [("some-agent", "Does some work"), ("APIs-architect", "Designs")]
+    )
     environment = {**os.environ, "DATABASE_URL": database.url("agents_owner")}
     command = [sys.executable, "-m", "runner", "register", "--agents", str(folder)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
