@@ -13,6 +13,7 @@ from database.embed_memories import embed_memories
 from database.embeddings.protocol import Embedder
 from database.outcomes import PastOutcome, add_outcomes
 from database.pull_requests import PullRequest
+from errors import Unavailable
 
 MAX_APPROACH = 8_000  # characters of a work's own words that are shown to an agent that recalls it
 MAX_FILES_NAMED = 20
@@ -117,6 +118,10 @@ async def backfill(
             [each.number for each in reverts.values()],
             [each.ended_at for each in reverts.values()],
         )
+    try:
+        embedded = 0 if embedder is None else await embed_memories(connection, embedder)
+    except Unavailable as away:
+        raise Unavailable(f"{away}; the outcomes are stored, run it again to embed what is missing") from away
     return Backfilled(
         repository=repository,
         works=len(pull_requests),
@@ -124,7 +129,7 @@ async def backfill(
         failed=sum(outcome.state == "failed" for outcome in outcomes),
         agents=len({outcome.agent_name for outcome in outcomes}),
         reverted=reverted,
-        embedded=0 if embedder is None else await embed_memories(connection, embedder),
+        embedded=embedded,
         skipped=skipped,
     )
 

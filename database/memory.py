@@ -213,7 +213,11 @@ _MISSIONS_OF_ISSUE = """
 SELECT id FROM missions WHERE repository = $1 AND issue_number = $2 AND state IN ('done', 'failed')
 ORDER BY accepted_at DESC LIMIT 1
 """
-_MISSION_OF_PULL_REQUEST = "SELECT id FROM missions WHERE repository = $1 AND pr_number = $2"
+# A work that was loaded from history, or whose mission was pruned, is known by its outcome alone.
+_MISSION_OF_PULL_REQUEST = """
+SELECT id FROM missions WHERE repository = $1 AND pr_number = $2
+UNION ALL SELECT mission_id FROM agent_memories WHERE repository = $1 AND pr_number = $2 LIMIT 1
+"""
 _JUDGE = "SELECT judge_outcome($1, $2, $3, $4, $5, $6, $7)"
 
 

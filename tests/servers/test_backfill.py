@@ -14,6 +14,7 @@ from database.connect import Connection
 from database.owner import open_owner
 from database.pull_requests import read_pull_requests
 from errors import HistoryError, SettingsError, Unavailable
+from runner.learn import learn_from_pull_request
 from tests.servers.conftest import Database
 from tests.servers.database_command import command
 from tests.servers.word_embedder import WordEmbedder
@@ -151,6 +152,21 @@ async def test_a_reverted_work_is_a_failure_whether_the_revert_comes_in_the_same
     assert (row["total_missions"], row["successful_missions"], row["failed_missions"]) == (3, 1, 2)
 
 
+async def test_a_revert_that_github_reports_later_is_learned_too(owner, database, tmp_path):
+    await run(owner, tmp_path, [pull_request(1), pull_request(2)])
+    payload = {"pull_request": {"number": 9, "merged": True, "body": "Reverts octo/planets#1"}}
+    async with database.connect("gateway") as gateway:
+        words = await learn_from_pull_request(gateway, REPOSITORY, "closed", payload)
+    assert words == "reverted: refuted: not recallable"
+    assert [
+        row[0] for row in await owner.fetch("SELECT state FROM agent_memories ORDER BY issue_number")
+    ] == [
+        "failed",
+        "succeeded",
+    ]
+    assert await owner.fetchval("SELECT count(*) FROM agent_memory_embeddings WHERE recallable") == 1
+
+
 async def test_an_agents_label_counts_whatever_its_case_and_the_first_known_one_decides(owner, tmp_path):
     labels = [{"name": "agent:nobody"}, {"name": "agent:apis-Architect"}, {"name": "agent:secure-ninja"}]
     await run(owner, tmp_path, [pull_request(1, labels=labels)])
@@ -214,7 +230,7 @@ async def test_a_service_that_is_away_leaves_the_outcomes_and_the_next_run_embed
     async def away(batch: int) -> None:
         raise Unavailable("no embeddings today")
 
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable, match="no embeddings today; the outcomes are stored, run it again"):
         await run(owner, tmp_path, [pull_request(1)], WordEmbedder(before_batch=away))
     assert await owner.fetchval("SELECT count(*) FROM agent_memories") == 1
     assert (await run(owner, tmp_path, [pull_request(1)])).embedded == 1
