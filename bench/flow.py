@@ -295,6 +295,7 @@ async def remember(flow: Flow) -> None:
     await flow.pool.execute(
         "SELECT judge_outcome(id, 'succeeded', 'someone') FROM missions WHERE state = 'done'"
     )
+    flow.gateway.new_lesson.set()
     await _until(
         flow.pool,
         "SELECT count(*) FROM agent_memories m WHERE state = 'succeeded' AND NOT EXISTS ("

@@ -78,16 +78,7 @@ async def repeat_wakes(connection: Connection, older_than_seconds: float, max_at
     return int(status.rsplit(" ", 1)[1])
 
 
-# SKIP LOCKED hands an effect to one relay at a time; a mission's effects are done in order.
-_EFFECTS = """
-SELECT o.id, o.kind, o.payload, o.attempts, o.mission_id, m.repository, m.issue_number, m.agent_name,
-       m.pr_number
-FROM outbox o JOIN missions m ON m.id = o.mission_id
-WHERE o.kind <> 'wake' AND o.done_at IS NULL AND o.not_before <= now() AND o.attempts < $2
-  AND NOT EXISTS (SELECT FROM outbox earlier WHERE earlier.mission_id = o.mission_id AND earlier.kind <> 'wake'
-                  AND earlier.done_at IS NULL AND earlier.attempts < $2 AND earlier.id < o.id)
-ORDER BY o.id LIMIT $1 FOR UPDATE OF o SKIP LOCKED
-"""
+_EFFECTS = "SELECT * FROM take_effects($1, $2)"
 
 
 async def take_effects(connection: Connection, most: int) -> list[PendingEffect]:

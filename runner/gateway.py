@@ -53,6 +53,9 @@ _IDLE_SECONDS = 0.25
 _AWAY_SECONDS = 1.0
 _SWEEP_SECONDS = 5.0
 _REPEAT_WAKE_SECONDS = 30.0
+_EMBED_SECONDS = (
+    30.0  # looking costs PostgreSQL a plan over all partitions; what may prove an outcome wakes it
+)
 _LEARN_SECONDS = 60.0
 _PRUNE_SECONDS = 3600.0
 _HISTORY_WORKS = 5_000
@@ -74,6 +77,7 @@ class Gateway:
     retention: Retention = field(default_factory=lambda: load_retention({}))
     new_delivery: asyncio.Event = field(default_factory=asyncio.Event)
     new_wake: asyncio.Event = field(default_factory=asyncio.Event)
+    new_lesson: asyncio.Event = field(default_factory=asyncio.Event)
     _deliveries: Counter = field(init=False)
 
     def __post_init__(self) -> None:
@@ -101,7 +105,7 @@ class Gateway:
             group.create_task(self._loop("retention", self._prune, _PRUNE_SECONDS))
             group.create_task(self._loop("approvals", self._approve, _AWAY_SECONDS))
             group.create_task(self._loop("sweep", self._sweep, _SWEEP_SECONDS))
-            group.create_task(self._loop("embeddings", self._embed, _AWAY_SECONDS))
+            group.create_task(self._loop("embeddings", self._embed, _EMBED_SECONDS, self.new_lesson))
             group.create_task(self._loop("history", self._learn, _LEARN_SECONDS))
             group.create_task(self._loop("reconcile", self._reconcile, self.settings.reconcile_seconds))
             for number in range(_EFFECTS_AT_ONCE):
@@ -160,6 +164,8 @@ class Gateway:
             self._deliveries.labels(each.event).inc()
         if deliveries:
             self.new_wake.set()
+        if any(each.payload.get("action") != "opened" for each in deliveries):
+            self.new_lesson.set()
         return len(deliveries)
 
     async def _take_apart(

@@ -191,6 +191,30 @@ END $$;
 REVOKE ALL ON FUNCTION abandon_missions(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION abandon_missions(integer) TO gateway;
 
+-- Effects on GitHub that are due, oldest first, locked until the caller's transaction ends; SKIP LOCKED hands each to one
+-- relay at a time. A comment waits for its mission's pull request, whose number it tells. The plan is fixed, because the
+-- statistics of a queue are those of another hour: after a burst, PostgreSQL joined and sorted all of it for each effect.
+CREATE FUNCTION take_effects(p_most integer, p_max_attempts integer) RETURNS TABLE (
+    id bigint, kind text, payload jsonb, attempts integer, mission_id uuid, repository text, issue_number integer,
+    agent_name text, pr_number integer
+)
+    LANGUAGE plpgsql SET search_path = public, pg_temp
+    SET enable_sort = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+    AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT o.id, o.kind, o.payload, o.attempts, o.mission_id, m.repository, m.issue_number, m.agent_name, m.pr_number
+    FROM outbox o JOIN missions m ON m.id = o.mission_id
+    WHERE o.kind <> 'wake' AND o.done_at IS NULL AND o.not_before <= now() AND o.attempts < p_max_attempts
+      AND (o.kind = 'pull_request' OR NOT EXISTS (
+          SELECT FROM outbox first WHERE first.mission_id = o.mission_id AND first.kind = 'pull_request'
+            AND first.done_at IS NULL AND first.attempts < p_max_attempts))
+    ORDER BY o.id LIMIT p_most FOR UPDATE OF o SKIP LOCKED;
+END $$;
+REVOKE ALL ON FUNCTION take_effects(integer, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION take_effects(integer, integer) TO gateway;
+
 -- The repository has judged an outcome. p_state succeeded: recallable from now on; failed: refuted or reverted.
 -- NULL where there is no such memory or it stands so already; else the memory's id.
 CREATE FUNCTION judge_outcome(

@@ -1,4 +1,5 @@
 DROP FUNCTION recall_candidates(text, text, vector, text, text, integer, integer, integer);
+DROP INDEX agent_memories_succeeded;
 ALTER TABLE missions DROP COLUMN embedding_version;
 ALTER TABLE agent_memories DROP COLUMN search;
 ALTER TABLE agent_memories ADD COLUMN search tsvector GENERATED ALWAYS AS (

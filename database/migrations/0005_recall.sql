@@ -17,10 +17,14 @@ ALTER TABLE missions ADD COLUMN embedding_version text NOT NULL DEFAULT '';
 -- Loads pgvector, without which its settings cannot be named below.
 SELECT '[1]'::vector;
 
+-- An agent's outcomes are pending for long, and recall reads the others only.
+CREATE INDEX agent_memories_succeeded ON agent_memories (created_at) WHERE state = 'succeeded';
+
 -- What may be similar to an issue, for `database.similarity` to judge: p_near by vector (none where p_embedding is
--- NULL), p_worded by the words of p_words among the newest 2,000, and the p_newest; one found twice comes twice.
--- The caller's policies apply (security invoker). Planned anew each time, so that one partition is opened instead of
--- all, and an index of it is used where there is one. Error AC002: the issue's vector is of another space.
+-- NULL), p_worded by the words of p_words among the newest 2,000, and the p_newest, each once.
+-- The caller's policies apply (security invoker). One statement with the agent's name in it, planned anew each time, so
+-- that one partition is opened instead of all, and an index of it is used where there is one; planning is most of the
+-- cost of a small partition. Error AC002: the issue's vector is of another space.
 CREATE FUNCTION recall_candidates(
     p_agent text, p_words text, p_embedding vector, p_model text, p_version text,
     p_near integer, p_worded integer, p_newest integer
@@ -29,13 +33,11 @@ CREATE FUNCTION recall_candidates(
     files text[], created_at timestamptz, cosine double precision
 )
     LANGUAGE plpgsql STABLE ROWS 50
-    SET plan_cache_mode = force_custom_plan SET hnsw.iterative_scan = relaxed_order SET hnsw.ef_search = 100
+    SET hnsw.iterative_scan = relaxed_order SET hnsw.ef_search = 100
     AS $$
 DECLARE
     v_dimension integer := vector_dims(p_embedding);
     v_current embedding_model;
-    v_words tsquery;
-    v_ids uuid[];
 BEGIN
     IF p_embedding IS NOT NULL THEN
         SELECT * INTO v_current FROM embedding_model;
@@ -44,37 +46,29 @@ BEGIN
                 'memories are embedded with %s (dimension %s, version %s), the issue with %s (dimension %s, version %s)',
                 v_current.model, v_current.dimension, v_current.version, p_model, v_dimension, p_version);
         END IF;
-        RETURN QUERY EXECUTE format($near$
-            SELECT m.id, m.issue_number, m.issue_title, left(m.issue_body, 8000), m.solution_approach,
-                   m.lessons_learned, m.files, m.created_at, 1 - near.distance
-            FROM (
-                SELECT e.memory_id, e.embedding::vector(%1$s) <=> $1::vector(%1$s) AS distance
-                FROM agent_memory_embeddings e
-                WHERE e.agent_name = %2$L AND e.recallable
-                  AND e.model = %3$L AND e.dimension = %1$s AND e.version = %4$L
-                ORDER BY distance LIMIT $2) near
-            JOIN agent_memories m ON m.agent_name = %2$L AND m.id = near.memory_id AND m.state = 'succeeded'
-            $near$, v_dimension, p_agent, p_model, p_version)
-        USING p_embedding, p_near;
     END IF;
-    IF p_worded > 0 OR p_newest > 0 THEN
-        v_words := replace(plainto_tsquery('english', p_words)::text, ' & ', ' | ');
-        v_ids := ARRAY(
-            SELECT w.id FROM (
-                SELECT m.id, m.search FROM agent_memories m WHERE m.agent_name = p_agent AND m.state = 'succeeded'
-                ORDER BY m.created_at DESC LIMIT 2000) w
-            WHERE w.search @@ v_words ORDER BY ts_rank(w.search, v_words) DESC LIMIT p_worded
-        ) || ARRAY(
-            SELECT m.id FROM agent_memories m WHERE m.agent_name = p_agent AND m.state = 'succeeded'
-            ORDER BY m.created_at DESC LIMIT p_newest);
-        RETURN QUERY
+    RETURN QUERY EXECUTE format($candidates$
+        WITH near AS MATERIALIZED (
+            SELECT e.memory_id FROM agent_memory_embeddings e
+            WHERE e.agent_name = %2$L AND e.recallable
+              AND e.model = %3$L AND e.dimension = %1$s AND e.version = %4$L
+            ORDER BY e.embedding::vector(%1$s) <=> $1::vector(%1$s) LIMIT $2),
+        newest AS MATERIALIZED (
+            SELECT m.id, m.search, m.created_at FROM agent_memories m
+            WHERE m.agent_name = %2$L AND m.state = 'succeeded' ORDER BY m.created_at DESC LIMIT 2000),
+        chosen AS (
+            SELECT memory_id FROM near
+            UNION (SELECT n.id FROM newest n WHERE n.search @@ $3 ORDER BY ts_rank(n.search, $3) DESC LIMIT $4)
+            UNION (SELECT n.id FROM newest n ORDER BY n.created_at DESC LIMIT $5))
         SELECT m.id, m.issue_number, m.issue_title, left(m.issue_body, 8000), m.solution_approach,
-               m.lessons_learned, m.files, m.created_at, 1 - (e.embedding <=> p_embedding)
-        FROM agent_memories m LEFT JOIN agent_memory_embeddings e
-            ON e.agent_name = p_agent AND e.memory_id = m.id AND e.recallable
-            AND e.model = p_model AND e.dimension = v_dimension AND e.version = p_version
-        WHERE m.agent_name = p_agent AND m.state = 'succeeded' AND m.id = ANY(v_ids);
-    END IF;
+               m.lessons_learned, m.files, m.created_at, 1 - (e.embedding <=> $1)
+        FROM chosen
+        JOIN agent_memories m ON m.agent_name = %2$L AND m.id = chosen.memory_id AND m.state = 'succeeded'
+        LEFT JOIN agent_memory_embeddings e ON e.agent_name = %2$L AND e.memory_id = m.id AND e.recallable
+            AND e.model = %3$L AND e.dimension = %1$s AND e.version = %4$L
+        $candidates$, coalesce(v_dimension, 1), p_agent, p_model, p_version)
+    USING p_embedding, CASE WHEN p_embedding IS NOT NULL THEN p_near ELSE 0 END,
+          replace(plainto_tsquery('english', p_words)::text, ' & ', ' | ')::tsquery, p_worded, p_newest;
 END $$;
 REVOKE ALL ON FUNCTION recall_candidates(text, text, vector, text, text, integer, integer, integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION recall_candidates(text, text, vector, text, text, integer, integer, integer)
