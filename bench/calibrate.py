@@ -28,7 +28,7 @@ from database.embeddings import EmbeddingSettings, open_embedder
 from database.memory import THRESHOLD
 from database.similarity import score
 from errors import AgentsCloudError, HistoryError
-from runner.history import Work, load_history
+from runner.match.history import Work, load_history
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 HEADER = "# Written by `python -m bench.calibrate --write`; what the weights mean: similarity.py.\n"

@@ -36,8 +36,8 @@ from database.spending import MissionWallet, set_cap
 from database.transfer import export, import_archive
 from database.vectors import Space, add_vectors, adopt_space
 from runner.agents import Agent, load_agents
-from runner.local_database import DATABASE
-from runner.local_state import load_secrets
+from runner.local.database import DATABASE
+from runner.local.state import load_secrets
 
 REPOSITORY = "local/repository"
 MISSIONS = 1_000  # of one agent, the whole way

@@ -37,15 +37,15 @@ from database.current_embedder import CurrentEmbedder
 from database.embeddings import Embedder
 from database.inbox import Delivery, store_delivery
 from runner.agents import Agent, load_agents
-from runner.fleet_processes import FleetProcesses
 from runner.gateway import Gateway
+from runner.gateway.intake import Intake
+from runner.gateway.matchers import Matchers
 from runner.geography import local_geography
 from runner.github import GitHub
 from runner.health import Health
-from runner.history import Work
-from runner.intake import Intake
 from runner.issue import Issue, issue_from_github
-from runner.matchers import Matchers
+from runner.local.fleet_processes import FleetProcesses
+from runner.match.history import Work
 from runner.settings import GatewaySettings
 from runner.stream import open_redis
 

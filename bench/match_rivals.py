@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from runner.agents import Agent
-from runner.history import Work
+from runner.match.history import Work
 
 Chooser = Callable[[Work], list[str]]
 """A work → agents, best first, three at most."""

@@ -21,12 +21,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.match_rivals import Chooser, bm25, busiest, keyword_count
-from runner import definition_index, fair_share, past_works
 from runner.agents import Agent, load_agents
-from runner.fair_share import over_share
-from runner.history import Work, load_history
 from runner.issue import Issue
-from runner.match import Matcher
+from runner.match import Matcher, definition_index, fair_share, past_works
+from runner.match.fair_share import over_share
+from runner.match.history import Work, load_history
 
 REAL = Path(__file__).resolve().parent.parent.parent / "shared" / "real"
 SIZES = (66, 89, 300)

@@ -29,7 +29,7 @@ from database.embeddings import EmbeddingSettings, open_embedder
 from database.memory import THRESHOLD
 from database.similarity import score
 from errors import AgentsCloudError, HistoryError
-from runner.history import Work, load_history
+from runner.match.history import Work, load_history
 
 SEED = 4
 SHUFFLES = 20  # the figures of `random` are means over so many

@@ -26,7 +26,7 @@ import asyncpg
 from bench.servers import AGENTS, Servers, memory_mib, servers
 from database.missions import NewMission, add_mission
 from runner.agents import load_agent
-from runner.embedded import free_port
+from runner.local.embedded import free_port
 
 NAME = "cloud-architect"
 STARTS = 7

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.agents import Agent
-from runner.embedded import EmbeddedPostgres, EmbeddedRedis
-from runner.local_database import DATABASE, prepare_database
-from runner.local_state import load_secrets
+from runner.local.database import DATABASE, prepare_database
+from runner.local.embedded import EmbeddedPostgres, EmbeddedRedis
+from runner.local.state import load_secrets
 from runner.register import registration_of
 
 ROOT = Path(__file__).resolve().parent.parent

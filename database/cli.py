@@ -7,11 +7,14 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from database.audit.command import add_audit_command
 from database.connect import open_connection
 from database.data_commands import add_data_commands
+from database.indexes import ABOVE, Indexed, maintain_indexes
 from database.migrate import migrate
+from database.owner import find_servers, open_owner
 from errors import AgentsCloudError, SettingsError
 
 
@@ -24,6 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     step.set_defaults(run=_migrate)
     add_data_commands(commands)
     add_audit_command(commands)
+    index = commands.add_parser(
+        "index", help="make and drop the vector indexes of large partitions, as the owner"
+    )
+    index.add_argument("--above", type=int, default=ABOVE, help=f"vectors of a partition (default {ABOVE:,})")
+    index.add_argument("--data", type=Path, help="data folder of `python -m runner run`")
+    index.set_defaults(run=_index)
     options = parser.parse_args(arguments)
     try:
         code: int = options.run(options)
@@ -48,4 +57,18 @@ def _migrate(options: argparse.Namespace) -> int:
 
     if asyncio.run(work()) == 0:
         print("nothing to do")
+    return 0
+
+
+def _index(options: argparse.Namespace) -> int:
+    def report(done: Indexed) -> None:
+        found = "" if done.found is None else f", which finds {done.found:.1%} of what is nearest"
+        print(f"{done.agent}: index of {done.vectors:,} vectors of {done.space} {done.action}{found}")
+
+    async def work() -> int:
+        async with open_owner(find_servers(options.data).database_url) as owner:
+            return len(await maintain_indexes(owner, above=options.above, report=report))
+
+    if asyncio.run(work()) == 0:
+        print(f"no agent has more than {options.above:,} vectors: all is scanned exactly")
     return 0

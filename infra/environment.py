@@ -43,7 +43,9 @@ def gateway_environment(scope: Scope, datastore: Datastore, redis_url: pulumi.In
         "DAY_CAP_USD": str(models.daily_cap_usd),
         "MONTH_CAP_USD": str(models.monthly_cap_usd),
         "INBOX_DAYS": str(scope.settings.inbox_days),
-        "AUDIT_DAYS": str(scope.settings.audit_days),
+        "MISSIONS_DAYS": str(scope.settings.missions_days),
+        "BACKUP_DAYS": str(scope.settings.database.backup_days),
+        "LOG_DAYS": str(scope.settings.log_days),
         **_common(scope),
     }
 

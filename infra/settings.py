@@ -200,7 +200,7 @@ class Settings:
     """Agents whose missions GitHub Actions works; they get no Deployment."""
     log_days: int
     inbox_days: int
-    audit_days: int
+    missions_days: int
     missions_a_month: int
     cluster: ClusterSettings
     host: HostSettings

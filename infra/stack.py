@@ -65,7 +65,7 @@ def from_config(mapping: Mapping[str, object], *, stack: str) -> Settings:
         actions_agents=read.texts("actionsAgents", r"[A-Za-z0-9-]+", "an agent's name"),
         log_days=read.one_of("logDays", (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365)),
         inbox_days=read.integer("inboxDays", 1, 365),
-        audit_days=read.integer("auditDays", 1, 3650),
+        missions_days=read.integer("missionsDays", 1, 3650),
         missions_a_month=read.integer("missionsAMonth", 1, 10_000_000),
         cluster=_cluster(read, nodes),
         host=HostSettings(

@@ -166,7 +166,7 @@ def _register(options: argparse.Namespace) -> int:
 
 
 def _match(options: argparse.Namespace) -> int:
-    from runner.match_command import match_command
+    from runner.match.command import match_command
 
     return match_command(options)
 

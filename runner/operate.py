@@ -12,7 +12,7 @@ from database import control
 from database.connect import Connection, open_connection
 from database.spending import set_cap
 from errors import InputError, SettingsError
-from runner.local_state import LocalState
+from runner.local.state import LocalState
 
 _BY_ISSUE = re.compile(r"([\w.-]+/[\w.-]+)#(\d+)")
 _KNOWN_AGENT = "SELECT EXISTS (SELECT FROM agents WHERE 'agent:' || agent_name = $1)"

@@ -11,7 +11,7 @@ from database.migrate import migrate
 from database.registry import Registration, register_agents
 from errors import SettingsError
 from runner.agents import Agent, load_agents
-from runner.scope import refuse_swallowing
+from runner.match.scope import refuse_swallowing
 
 
 def registration_of(agent: Agent) -> Registration:

@@ -26,7 +26,7 @@ from bench.memory.texts import embedded_texts
 from database.connect import open_connection
 from database.migrate import migrate
 from database.registry import set_passwords
-from runner.embedded import EmbeddedPostgres
+from runner.local.embedded import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 JUDGES = ROOT / ".venv-judges" / "bin" / "python"

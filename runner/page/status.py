@@ -14,9 +14,9 @@ import redis.asyncio
 
 from database.connect import Connection, Pool
 from database.outbox import MAX_EFFECT_ATTEMPTS
-from runner.fair_share import cap_for, over_share
 from runner.geography import Geography
 from runner.health import Health
+from runner.match.fair_share import cap_for, over_share
 from runner.page.briefs import milliseconds, read_briefs
 from runner.page.figures import Ended, latency, over_time
 from runner.presence import PRESENCE_SECONDS, living_runners

@@ -13,7 +13,7 @@ import pytest_asyncio
 from database.connect import Connection, Pool, open_connection, open_pool
 from database.migrate import migrate
 from database.registry import Registration, register_agents, set_passwords
-from runner.embedded import EmbeddedPostgres, EmbeddedRedis
+from runner.local.embedded import EmbeddedPostgres, EmbeddedRedis
 
 PASSWORD = "of-the-tests"
 _numbers = count(1)

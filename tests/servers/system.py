@@ -12,8 +12,8 @@ from typing import Any
 import redis.asyncio
 
 from database.connect import Pool
-from runner.embedded import EmbeddedRedis
 from runner.gateway import run_gateway
+from runner.local.embedded import EmbeddedRedis
 from runner.localgithub import LocalGitHub, LocalGitHubSettings
 from runner.process import run_agent
 from runner.settings import GatewaySettings, RunnerSettings

@@ -14,7 +14,7 @@ from database.connect import Connection
 from database.owner import open_owner
 from database.pull_requests import read_pull_requests
 from errors import HistoryError, SettingsError, Unavailable
-from runner.learn import learn_from_pull_request
+from runner.gateway.learn import learn_from_pull_request
 from tests.servers.conftest import Database
 from tests.servers.database_command import command
 from tests.servers.word_embedder import WordEmbedder

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
+from runner.local.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from tests.servers.conftest import PASSWORD, fresh_database, make_template
 from tests.servers.system import CLOUD, DOCS, REPOSITORY, SECRET, System, open_system
 

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from database.embeddings.cache import CachedEmbedder
 from errors import Unavailable
-from runner.embedded import EmbeddedRedis
+from runner.local.embedded import EmbeddedRedis
 
 
 class Counting:

@@ -28,7 +28,7 @@ from database.missions import (
 from database.owner import open_owner
 from database.retention import load_retention
 from errors import Unavailable
-from runner.embedded import EmbeddedRedis, free_port
+from runner.local.embedded import EmbeddedRedis, free_port
 from runner.stream import publish
 from tests.servers.conftest import Database
 from tests.servers.database_command import command

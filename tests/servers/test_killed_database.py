@@ -30,7 +30,7 @@ from database.retention import load_retention
 from database.transfer import export, import_archive
 from database.vectors import Space, adopt_space, current_space
 from errors import Unavailable
-from runner.embedded import EmbeddedPostgres
+from runner.local.embedded import EmbeddedPostgres
 from tests.servers.conftest import PASSWORD, Database, fresh_database, make_template
 from tests.servers.database_command import until_blocked
 from tests.servers.test_backfill import pull_request, write

@@ -10,7 +10,7 @@ import pytest
 
 from database.memory import Embedded, agent_stats, judge_outcome, nearest, recall
 from errors import EmbeddingMismatch
-from runner.embedded import EmbeddedPostgres
+from runner.local.embedded import EmbeddedPostgres
 from tests.servers.conftest import PASSWORD, Database, make_template
 from tests.servers.memories import remember, vector
 

@@ -23,9 +23,9 @@ from database.memory import judge_outcome
 from database.missions import Effect, Finish, add_mission, claim_missions, finish_mission
 from database.outbox import effect_refused, take_effects
 from runner.agents import load_agents
-from runner.embedded import EmbeddedPostgres, free_port
 from runner.geography import Geography, Region
 from runner.health import Health, serve
+from runner.local.embedded import EmbeddedPostgres, free_port
 from runner.page.feed import Feed
 from runner.page.page import VIEWERS, Page, read_static
 from runner.page.status import MISSIONS, Status

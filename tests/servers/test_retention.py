@@ -22,7 +22,7 @@ from database.owner import open_owner
 from database.retention import FILE, load_retention, prune, sizes
 from database.spending import MissionWallet, set_cap
 from errors import SettingsError
-from runner.embedded import EmbeddedRedis
+from runner.local.embedded import EmbeddedRedis
 from runner.stream import publish, stream_of, trim
 from tests.servers.conftest import Database
 from tests.servers.database_command import command

@@ -18,7 +18,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from database.missions import NewMission, add_mission
-from runner.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
+from runner.local.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from tests.servers.conftest import PASSWORD, Database, fresh_database, make_template, write_definitions
 
 NAME = "cloud-architect"

@@ -24,7 +24,7 @@ from database.spending import MissionWallet, set_cap
 from database.transfer import export, import_archive
 from database.vectors import Space, adopt_space
 from errors import InputError
-from runner.embedded import EmbeddedPostgres
+from runner.local.embedded import EmbeddedPostgres
 from tests.servers.conftest import PASSWORD, Database, fresh_database, make_template
 from tests.servers.database_command import command, until_blocked
 from tests.servers.test_backfill import CLOSED, pull_request, write

@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 
 from runner.agents import Agent, load_agents
-from runner.history import Work
 from runner.issue import Issue
+from runner.match.history import Work
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -15,7 +15,7 @@ from database.calibrate import Comparison, by_agent, compare, dealt, fit
 from database.calibration import calibration_for
 from database.similarity import Candidate, score
 from errors import HistoryError
-from runner.history import Work, load_history
+from runner.match.history import Work, load_history
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from errors import HistoryError
-from runner import history as history_module
-from runner.history import load_history
+from runner.match import history as history_module
+from runner.match.history import load_history
 
 
 def entry(number: int = 1, **fields: Any) -> dict[str, Any]:

@@ -38,7 +38,14 @@ LATER = {
     "infra.plan": tuple(f"infra.{component}" for component in COMPONENTS),
 }
 # These and all that they import: standard library without I/O, and YAML.
-PURE = ("runner.agents", "runner.geography", "runner.issue", "runner.history", "runner.match", "runner.route")
+PURE = (
+    "runner.agents",
+    "runner.geography",
+    "runner.issue",
+    "runner.match.history",
+    "runner.match",
+    "runner.route",
+)
 PURE_PACKAGES = {"yaml"}
 IMPURE = set(
     "asyncio concurrent ftplib http multiprocessing os random secrets select shutil signal smtplib socket "

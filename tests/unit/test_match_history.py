@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-from runner.fair_share import CAP, Window, cap_for, margins, over_share
 from runner.match import Matcher, share_report
+from runner.match.fair_share import CAP, Window, cap_for, margins, over_share
 from tests.unit.matching import DOCS, FEW, SECURITY, agent, issue, own_agents, work
 
 LIKE = "Rotate the signing keys of the mail relay"

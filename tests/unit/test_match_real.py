@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from runner.agents import load_agents
-from runner.history import load_history
 from runner.issue import Issue, issue_from_github
 from runner.match import Match, Matcher, share_report
+from runner.match.history import load_history
 from tests.conftest import REAL
 from tests.unit.matching import issue, own_agents
 

@@ -4,7 +4,7 @@ import pytest
 
 from errors import DefinitionError
 from runner.agents import load_agents
-from runner.scope import refuse_swallowing, swallowing
+from runner.match.scope import refuse_swallowing, swallowing
 from tests.conftest import REAL
 from tests.unit.matching import FEW, agent, own_agents
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from runner.terms import BODY_WEIGHT, READ_CHARACTERS, Terms, label_phrases, stem, words
-from runner.vocabulary import shared_vocabulary
+from runner.match.terms import BODY_WEIGHT, READ_CHARACTERS, Terms, label_phrases, stem, words
+from runner.match.vocabulary import shared_vocabulary
 
 
 @pytest.mark.parametrize(

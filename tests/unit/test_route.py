@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from runner.gateway.matchers import Matchers
 from runner.geography import Geography, Region
 from runner.issue import Issue
-from runner.matchers import Matchers
 from runner.route import agents_of_zone, route, zone_of_issue
 from tests.unit.test_geography import agents
 

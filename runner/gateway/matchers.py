@@ -8,9 +8,9 @@ from typing import get_args
 
 from runner.agents import Agent
 from runner.geography import Geography, Zone
-from runner.history import Work
 from runner.issue import AGENT_LABEL, Issue
 from runner.match import Match, Matcher
+from runner.match.history import Work
 from runner.route import agents_of_zone
 
 

@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 
 from runner.agents import Agent
-from runner.definition_index import DefinitionIndex
-from runner.history import Work
 from runner.issue import Issue
-from runner.past_works import Neighbour, PastWorks
-from runner.terms import READ_CHARACTERS, Terms
-from runner.vocabulary import shared_vocabulary
+from runner.match.definition_index import DefinitionIndex
+from runner.match.history import Work
+from runner.match.past_works import Neighbour, PastWorks
+from runner.match.terms import READ_CHARACTERS, Terms
+from runner.match.vocabulary import shared_vocabulary
 
 MENTION_POINTS = 30.0  # for `@name`, shared out where several agents are mentioned
 NAMING_POINTS = 15.0  # for a name of several words without the @

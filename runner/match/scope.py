@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from errors import DefinitionError
 from runner.agents import Agent
-from runner.definition_index import DefinitionIndex
-from runner.fair_share import FEWEST, cap_for
-from runner.terms import Terms
-from runner.vocabulary import shared_vocabulary
+from runner.match.definition_index import DefinitionIndex
+from runner.match.fair_share import FEWEST, cap_for
+from runner.match.terms import Terms
+from runner.match.vocabulary import shared_vocabulary
 
 BROADEST = 0.5  # share of the vocabulary's fields of work; among 66 definitions in the wild none had more than 4 of 19
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from runner.agents import Agent
-from runner.terms import Terms, words
-from runner.vocabulary import Vocabulary
+from runner.match.terms import Terms, words
+from runner.match.vocabulary import Vocabulary
 
 # Points per nat of rarity (idf) for a term of the title, by the place where the definition has the term.
 # Names and descriptions are written to tell agents apart; prose is long and mostly about manners.

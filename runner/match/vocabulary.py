@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from runner.terms import words
+from runner.match.terms import words
 
 FIELDS_FILE = Path(__file__).with_name("vocabulary.yaml")
 

@@ -12,10 +12,10 @@ from rich.table import Table
 
 from errors import IssueError, SettingsError
 from runner.agents import load_agents
-from runner.history import load_history
 from runner.issue import Issue, issue_from_github
 from runner.match import Match, Matcher, report, share_report
-from runner.scope import refuse_swallowing
+from runner.match.history import load_history
+from runner.match.scope import refuse_swallowing
 from runner.terminal import print_json
 
 _REPOSITORY = "local/repository"

@@ -28,22 +28,22 @@ from database.retention import Retention, load_retention, prune
 from database.spending import set_cap
 from errors import AgentsCloudError, RateLimited, SettingsError, Unavailable
 from runner.agents import load_agents
+from runner.gateway.intake import Intake, text_to_embed
+from runner.gateway.matchers import Matchers
+from runner.gateway.reconcile import reconcile
+from runner.gateway.relay import relay_effect, relay_wakes
+from runner.gateway.webhook import webhook
 from runner.geography import Zone, load_geography, local_geography
 from runner.github import GitHub
 from runner.github.access import open_github
 from runner.health import Health, serve
-from runner.history import Work, load_history
-from runner.intake import Intake, text_to_embed
-from runner.matchers import Matchers
+from runner.match.history import Work, load_history
 from runner.page.briefs import web_address
 from runner.page.page import Page
 from runner.page.status import Status
-from runner.reconcile import reconcile
-from runner.relay import relay_effect, relay_wakes
 from runner.settings import GatewaySettings
 from runner.stream import AWAY as REDIS_AWAY
 from runner.stream import open_redis, trim
-from runner.webhook import webhook
 
 log = logging.getLogger(__name__)
 

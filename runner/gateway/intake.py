@@ -20,11 +20,11 @@ from database.inbox import Delivery
 from database.memory import Embedded
 from database.missions import LIVE, Effect, NewMission, add_effects, add_mission
 from errors import InputError
+from runner.gateway.learn import learn_from_issue, learn_from_pull_request
+from runner.gateway.matchers import Matchers
 from runner.geography import Geography, Zone
 from runner.issue import AGENT_LABEL, Issue, issue_from_github
-from runner.learn import learn_from_issue, learn_from_pull_request
 from runner.match import Match
-from runner.matchers import Matchers
 from runner.route import route, zone_of_issue
 
 log = logging.getLogger(__name__)

@@ -20,17 +20,17 @@ import asyncpg
 from database.connect import AWAY, Pool, open_pool
 from errors import SettingsError, Unavailable
 from runner.agents import Agent, load_agents
-from runner.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
-from runner.fleet_processes import FleetProcesses
 from runner.geography import Geography, load_geography, local_geography
-from runner.local_database import DATABASE, prepare_database
-from runner.local_progress import Progress
-from runner.local_report import report_of
-from runner.local_state import LocalState, load_secrets, locked_data_folder
+from runner.local.database import DATABASE, prepare_database
+from runner.local.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
+from runner.local.fleet_processes import FleetProcesses
+from runner.local.progress import Progress
+from runner.local.report import report_of
+from runner.local.state import LocalState, load_secrets, locked_data_folder
 from runner.localgithub import LocalGitHub, LocalGitHubSettings, load_reactions
+from runner.match.scope import refuse_swallowing
 from runner.process import stop_on_signal
 from runner.register import registration_of
-from runner.scope import refuse_swallowing
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from runner.history import Work
-from runner.terms import Terms
+from runner.match.history import Work
+from runner.match.terms import Terms
 
 NEIGHBOURS = 50
 POINTS = 45.0  # for one past work that says exactly the same, done just now

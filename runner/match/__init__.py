@@ -14,11 +14,11 @@ from typing import Any
 
 from errors import DefinitionError
 from runner.agents import Agent
-from runner.evidence import DECIMALS, Evidence, EvidenceFinder
-from runner.fair_share import Standing, Window, margins, over_share
-from runner.history import Work
 from runner.issue import AGENT_LABEL, Issue
-from runner.ranking import Ranking
+from runner.match.evidence import DECIMALS, Evidence, EvidenceFinder
+from runner.match.fair_share import Standing, Window, margins, over_share
+from runner.match.history import Work
+from runner.match.ranking import Ranking
 
 MINIMUM = 3.0
 CANDIDATES = 5

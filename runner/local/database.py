@@ -8,7 +8,7 @@ from database.connect import open_connection
 from database.migrate import migrate
 from database.registry import register_agents, set_passwords
 from runner.agents import Agent
-from runner.embedded import EmbeddedPostgres
+from runner.local.embedded import EmbeddedPostgres
 from runner.register import registration_of
 
 DATABASE = "agents"

@@ -1,0 +1,190 @@
+"""Indexes of large partitions: made and dropped while agents work, used unasked, and never at a loss."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import uuid4
+
+import pytest
+
+from database.connect import Connection
+from database.indexes import maintain_indexes
+from database.memory import Embedded, nearest
+from tests.servers.conftest import Database
+from tests.servers.database_command import command, until_blocked
+from tests.servers.memories import remember, vector
+
+AGENT, OTHER = "left-agent", "right-agent"
+ROWS = 2_000
+
+# Around 20 points, as issues are around topics; in one statement, since 2,000 stores would take long.
+_FILL = """
+WITH topic AS (
+    SELECT t, (SELECT array_agg(sin(t * 7919 + i * 104729)) FROM generate_series(1, 384) AS i) AS centre
+    FROM generate_series(1, 20) AS t),
+memory AS (
+    INSERT INTO agent_memories (agent_name, mission_id, agent_specialization, repository, issue_number, issue_title,
+                                solution_approach, state)
+    SELECT $1, gen_random_uuid(), 's', 'o/r', n, 'case ' || n, 's', 'succeeded'
+    FROM generate_series(1, $2::integer) AS n
+    RETURNING id, issue_number)
+INSERT INTO agent_memory_embeddings (agent_name, memory_id, model, dimension, version, recallable, embedding)
+SELECT $1, m.id, 'minilm', 384, 'test', true,
+       (SELECT array_agg(c + 0.5 * sin(m.issue_number * 31 + i * i))
+        FROM unnest(t.centre) WITH ORDINALITY AS u (c, i))::vector
+FROM memory m JOIN topic t ON t.t = 1 + m.issue_number % 20
+"""
+_INDEXES = """
+SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam
+WHERE amname = 'hnsw'
+"""
+
+
+async def indexes(connection: Connection) -> list[str]:
+    return [row[0] for row in await connection.fetch(_INDEXES)]
+
+
+@pytest.fixture
+async def grown(database: Database) -> Database:
+    """One agent with many memories, one with few."""
+    await database.register(AGENT, OTHER)
+    async with database.connect("agents_owner") as owner:
+        await owner.execute(
+            "INSERT INTO embedding_model (model, dimension, version) VALUES ('minilm', 384, 'test')"
+        )
+        await owner.execute(_FILL, AGENT, ROWS)
+        await owner.execute(_FILL, OTHER, 20)
+        await owner.execute("ANALYZE agent_memories, agent_memory_embeddings")
+    return database
+
+
+async def asked(database: Database, agent: str) -> list[Embedded]:
+    async with database.connect("gateway") as gateway:
+        rows = await gateway.fetch(
+            "SELECT embedding::text FROM agent_memory_embeddings WHERE agent_name = $1 ORDER BY memory_id LIMIT 20",
+            agent,
+        )
+    return [vector(seed, near=Embedded(row[0], "minilm", "test"), share=0.5) for seed, row in enumerate(rows)]
+
+
+async def test_only_a_large_partition_gets_an_index_and_recall_uses_it_and_finds_the_same(grown):
+    questions = await asked(grown, AGENT)
+    async with grown.connect("agents_owner") as owner, grown.agent_pool(AGENT) as pool:
+        exact = [await nearest(pool, AGENT, question) for question in questions]
+        (made,) = await maintain_indexes(owner, above=1_000)
+        assert (made.agent, made.vectors, made.action) == (AGENT, ROWS, "made")
+        assert made.found is not None
+        assert made.found >= 0.99
+        (name,) = await indexes(owner)
+        used = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = $1"
+        before = await owner.fetchval(used, name)
+        found = [await nearest(pool, AGENT, question) for question in questions]
+    right = sum(
+        len({e.memory_id for e in a} & {e.memory_id for e in b}) for a, b in zip(exact, found, strict=True)
+    )
+    assert right / (5 * len(questions)) >= 0.99
+    async with grown.connect("agents_owner") as owner:
+        async with asyncio.timeout(30):  # statistics come when a session ends
+            while await owner.fetchval(used, name) < before + len(questions):
+                await asyncio.sleep(0.05)
+
+
+async def test_a_second_run_keeps_it_and_a_partition_that_shrank_loses_it(grown):
+    async with grown.connect("agents_owner") as owner:
+        await maintain_indexes(owner, above=1_000)
+        before = await indexes(owner)
+        assert [each.action for each in await maintain_indexes(owner, above=1_500)] == ["kept"]
+        assert await indexes(owner) == before
+        await owner.execute("DELETE FROM agent_memories WHERE issue_number > 300")
+        assert [each.action for each in await maintain_indexes(owner, above=1_500)] == ["dropped"]
+        assert await indexes(owner) == []
+
+
+async def test_the_index_of_a_former_model_goes(grown):
+    async with grown.connect("agents_owner") as owner:
+        await maintain_indexes(owner, above=1_000)
+        await owner.execute("UPDATE embedding_model SET version = 'next'")
+        await owner.execute(
+            "UPDATE agent_memory_embeddings SET version = 'next' WHERE agent_name = $1", AGENT
+        )
+        (made,) = await maintain_indexes(owner, above=1_000)
+        assert (made.action, made.space.version) == ("made", "next")
+        assert len(await indexes(owner)) == 1
+
+
+async def test_an_index_that_would_miss_what_is_near_is_not_kept(grown):
+    """Vectors that are all equally far from each other are beyond any graph of this size."""
+    async with grown.connect("agents_owner") as owner:
+        await owner.execute(
+            "UPDATE agent_memory_embeddings SET embedding ="
+            " (SELECT array_agg(random() - 0.5) FROM generate_series(1, 384) WHERE memory_id IS NOT NULL)::vector"
+        )
+        await owner.execute("VACUUM ANALYZE agent_memory_embeddings")
+        (refused,) = await maintain_indexes(owner, above=1_000, least_found=1.01)
+        assert refused.action == "refused"
+        assert await indexes(owner) == []
+
+
+async def test_nobody_waits_while_an_index_is_made_or_dropped(grown):
+    """A transaction that wrote before holds the build up; writing and recalling go on meanwhile."""
+    for above in (1_000, 10_000_000):
+        async with (
+            grown.connect("agents_owner") as owner,
+            grown.connect("agents_owner") as slow,
+            grown.pool("gateway") as gateway,
+            grown.agent_pool(AGENT) as pool,
+        ):
+            earlier = slow.transaction()
+            await earlier.start()
+            await slow.execute(
+                "UPDATE agent_memory_embeddings SET recallable = recallable WHERE agent_name = $1", AGENT
+            )
+            building = asyncio.create_task(maintain_indexes(owner, above=above))
+            await until_blocked(slow)
+            assert not building.done()
+            async with asyncio.timeout(20):
+                memory = await remember(
+                    gateway, AGENT, "written meanwhile", embedded=vector(1), mission=uuid4()
+                )
+                found = await nearest(pool, AGENT, vector(1))
+            assert found[0].memory_id == memory
+            assert not building.done()
+            await earlier.commit()
+            await building
+            if above == 1_000:
+                assert (await nearest(pool, AGENT, vector(1)))[0].memory_id == memory, (
+                    "the index knows it too"
+                )
+                async with grown.connect("agents_owner") as again:
+                    await again.execute("DELETE FROM agent_memories WHERE id = $1", memory)
+
+
+async def test_what_an_ended_run_left_half_made_is_mended(grown):
+    async with grown.connect("agents_owner") as owner, grown.connect("agents_owner") as slow:
+        earlier = slow.transaction()
+        await earlier.start()
+        await slow.execute(
+            "UPDATE agent_memory_embeddings SET recallable = recallable WHERE agent_name = $1", AGENT
+        )
+        building = asyncio.create_task(maintain_indexes(owner, above=1_000))
+        await until_blocked(slow)
+        building.cancel()
+        await asyncio.gather(building, return_exceptions=True)
+        await earlier.rollback()
+    async with grown.connect("agents_owner") as owner:
+        invalid = (
+            "SELECT count(*) FROM pg_index WHERE NOT indisvalid AND indexrelid::regclass::text LIKE 'near_%'"
+        )
+        assert await owner.fetchval(invalid) == 1
+        assert [each.action for each in await maintain_indexes(owner, above=1_000)] == ["made"]
+        assert await owner.fetchval(invalid) == 0
+
+
+async def test_the_command_says_what_it_did(grown):
+    code, out, _ = await command(grown, "index", "--above", "1000")
+    assert code == 0
+    assert f"{AGENT}: index of 2,000 vectors of minilm (dimension 384, version test) made, which finds" in out
+    code, out, _ = await command(grown, "index", "--above", "10000000")
+    assert "dropped" in out
+    code, out, _ = await command(grown, "index")
+    assert "all is scanned exactly" in out
