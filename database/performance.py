@@ -6,6 +6,7 @@ judged missions show it with 95 % confidence, by Wilson's one-sided bound. One f
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -85,17 +86,22 @@ _CURVE = """
 WITH worked AS (
     SELECT m.arm, o.state, coalesce(jsonb_array_length(m.recalled) > 0, false) AS hit,
            m.arm = 'memory' AND m.recalled IS NOT NULL AS asked,
-           ln(greatest(o.resolution_time_minutes, 1.0 / 60)) AS log_minutes,
-           row_number() OVER (PARTITION BY m.agent_name ORDER BY m.claimed_at, m.id) AS nth
+           CASE WHEN o.resolution_time_minutes IS NOT NULL THEN ln(greatest(o.resolution_time_minutes, 1.0 / 60)) END
+               AS log_minutes,
+           width_bucket(row_number() OVER (PARTITION BY m.agent_name ORDER BY m.claimed_at, m.id),
+                        ARRAY[1, 6, 11, 21, 51, 101]::bigint[]) AS place
     FROM missions m JOIN agent_memories o ON o.agent_name = m.agent_name AND o.mission_id = m.id),
+named AS (
+    SELECT (ARRAY['1–5', '6–10', '11–20', '21–50', '51–100', '101–'])[place] AS experience, * FROM worked),
 grouped AS (
-    SELECT 'arm' AS kind, arm AS name, 0 AS place, * FROM worked
+    SELECT 'arm' AS kind, arm AS name, 0 AS at, * FROM named
     UNION ALL
     SELECT 'recalled', CASE WHEN hit THEN 'with recalled work' ELSE 'without recalled work' END, 0, *
-    FROM worked WHERE asked
+    FROM named WHERE asked
     UNION ALL
-    SELECT 'experience', (ARRAY['1–5', '6–10', '11–20', '21–50', '51–100', '101–'])[place], place, worked.*
-    FROM worked, LATERAL width_bucket(nth, ARRAY[1, 6, 11, 21, 51, 101]::bigint[]) AS place)
+    SELECT 'experience', experience, place, * FROM named
+    UNION ALL
+    SELECT 'experience_' || arm, experience, place, * FROM named)
 SELECT kind, name, count(*) AS missions,
        count(*) FILTER (WHERE asked) AS asked, count(*) FILTER (WHERE hit) AS hits,
        wilson_bound(count(*) FILTER (WHERE hit), count(*) FILTER (WHERE asked), false, 1.96) AS hit_low,
@@ -108,7 +114,7 @@ SELECT kind, name, count(*) AS missions,
        exp(avg(log_minutes)) AS minutes,
        exp(avg(log_minutes) - 1.96 * stddev_samp(log_minutes) / sqrt(count(log_minutes))) AS minutes_low,
        exp(avg(log_minutes) + 1.96 * stddev_samp(log_minutes) / sqrt(count(log_minutes))) AS minutes_high
-FROM grouped GROUP BY kind, name, place ORDER BY kind, place, name
+FROM grouped GROUP BY kind, name, at ORDER BY kind, at, name
 """
 _SIMILARITY = """
 SELECT least(floor((r->>'similarity')::float8 * 20 + 1e-9), 19)::integer AS bin, count(*) AS count
@@ -122,7 +128,8 @@ async def dashboard(pool: Pool) -> dict[str, Any]:
 
     `hit_rate.knew_something` bounds the hits: missions whose agent had proven any work by then. `hit_rate.related` is
     what a perfect recall could reach on proven works: those that share a file, or a folder below the second level,
-    with an earlier one of the same agent. Of `learning`, `arm` is the fair comparison, since chance assigns it.
+    with an earlier one of the same agent. Of `learning`, `arm`, `curve` (by experience, each arm) and `effect` are the
+    fair comparison, since chance assigns the arm.
     """
     async with (
         pool.acquire() as connection,
@@ -197,14 +204,59 @@ def _added(rows: Sequence[asyncpg.Record]) -> dict[str, Any]:
     return total
 
 
-def _curves(rows: Sequence[asyncpg.Record]) -> dict[str, list[dict[str, Any]]]:
-    curves: dict[str, list[dict[str, Any]]] = {"arm": [], "recalled": [], "experience": []}
+def _curves(rows: Sequence[asyncpg.Record]) -> dict[str, Any]:
+    curves: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         point = dict(row)
         point["hit_rate"] = _share(row["hits"], row["asked"])
         point["success_rate"] = _share(row["successes"], row["successes"] + row["failures"])
         curves[point.pop("kind")].append(point)
-    return curves
+    arms = {point["name"]: point for point in curves["arm"]}
+    return {
+        "arm": curves["arm"],
+        "recalled": curves["recalled"],
+        "experience": curves["experience"],
+        "curve": {arm: curves[f"experience_{arm}"] for arm in ("memory", "control")},
+        "effect": {**_time_saved(arms), **_success_gained(arms)},
+    }
+
+
+def _time_saved(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, float | None]:
+    """Share of the typical time that memory saves, with its 95 % interval: the difference of two mean logarithms."""
+    none = dict.fromkeys(("time_saved", "time_saved_low", "time_saved_high"))
+    if len(arms) < 2:
+        return none
+    memory, control = arms["memory"], arms["control"]
+    if memory["minutes"] is None or control["minutes"] is None:
+        return none
+    ratio = memory["minutes"] / control["minutes"]
+    if memory["minutes_high"] is None or control["minutes_high"] is None:
+        return {**none, "time_saved": 1 - ratio}
+    spread = math.hypot(*(math.log(arm["minutes_high"] / arm["minutes"]) for arm in (memory, control)))
+    return {
+        "time_saved": 1 - ratio,
+        "time_saved_low": 1 - ratio * math.exp(spread),
+        "time_saved_high": 1 - ratio * math.exp(-spread),
+    }
+
+
+def _success_gained(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, float | None]:
+    """Success rate with memory less that without, with its 95 % interval (Newcombe 1998, from the two Wilson ones)."""
+    if len(arms) < 2 or any(arm["success_rate"] is None for arm in arms.values()):
+        return dict.fromkeys(("success_gained", "success_gained_low", "success_gained_high"))
+    memory, control = arms["memory"], arms["control"]
+    gained = memory["success_rate"] - control["success_rate"]
+
+    def reach(above: Mapping[str, Any], below: Mapping[str, Any]) -> float:
+        return math.hypot(
+            above["success_high"] - above["success_rate"], below["success_rate"] - below["success_low"]
+        )
+
+    return {
+        "success_gained": gained,
+        "success_gained_low": gained - reach(control, memory),
+        "success_gained_high": gained + reach(memory, control),
+    }
 
 
 def _share(part: float, whole: float) -> float | None:

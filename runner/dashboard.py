@@ -129,6 +129,12 @@ def _learning(data: Mapping[str, Any]) -> Table:
                 f"{_percent(point['success_rate'])} {_span(point['success_low'], point['success_high'], _percent)}",
                 f"{_number(point['minutes'])} {_span(point['minutes_low'], point['minutes_high'], _number)}",
             )
+    effect = data["learning"]["effect"]
+    gained, saved = (
+        f"{_percent(effect[key])} {_span(effect[f'{key}_low'], effect[f'{key}_high'], _percent)}"
+        for key in ("success_gained", "time_saved")
+    )
+    table.add_row("what memory gains and saves", "", "", gained, saved)
     return table
 
 

@@ -11,13 +11,12 @@ from typing import Any, Protocol
 
 from database.connect import AWAY
 
-_SECONDS = 1.0  # between two rounds, and so between two events
 _COST_SHARE = 10.0  # a round may take a tenth of the time, however large the tables have become
 _QUIET_SECONDS = 15.0  # after so long without news a comment shows that the connection lives
 
 
 class Source(Protocol):
-    """Where snapshots come from: `status.Status`."""
+    """Where snapshots come from: `status.Status`, `memory.MemoryFigures`."""
 
     async def snapshot(self) -> dict[str, Any]: ...
 
@@ -26,9 +25,11 @@ class Source(Protocol):
 
 @dataclass(slots=True)
 class Feed:
-    """The newest snapshot as JSON, taken again when somebody asks and it is older than a second."""
+    """The newest snapshot as JSON, taken again when somebody asks and it is older than `seconds`."""
 
     source: Source
+    seconds: float = 1.0
+    """Between two rounds, and so between two events."""
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _snapshot: Mapping[str, Any] = field(default_factory=dict)
@@ -63,11 +64,11 @@ class Feed:
                     stamped = {"now": round(time.time() * 1000), **snapshot}
                     self._text = json.dumps(stamped, ensure_ascii=False, separators=(",", ":"))
                 ended = time.monotonic()
-                self._due = ended + max(_SECONDS, (ended - started) * _COST_SHARE)
+                self._due = ended + max(self.seconds, (ended - started) * _COST_SHARE)
             return self._version, self._text
 
     async def events(self) -> AsyncIterator[str | None]:
-        """Each new snapshot as JSON, at most one a second; None where for long there was none. Until `stop`."""
+        """Each new snapshot as JSON, at most one in `seconds`; None where for long there was none. Until `stop`."""
         seen = 0
         quiet_since = time.monotonic()
         while not self._stopping.is_set():

@@ -8,6 +8,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,6 +19,8 @@ from database.connect import AWAY
 from runner.agents import Agent
 from runner.page.detail import agent_detail, mission_detail
 from runner.page.feed import Feed
+from runner.page.memory import SECONDS as MEMORY_SECONDS
+from runner.page.memory import MemoryFigures
 from runner.page.status import Status
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -66,20 +69,24 @@ class Page:
     agents: Sequence[Agent]
     hosts: frozenset[str] = frozenset()
     _feed: Feed = field(init=False)
+    _memory: Feed = field(init=False)
     _files: Mapping[str, StaticFile] = field(default_factory=read_static)
     _viewers: int = 0
 
     def __post_init__(self) -> None:
         self._feed = Feed(self.status)
+        self._memory = Feed(MemoryFigures(self.status.pool), MEMORY_SECONDS)
         self.hosts = _LOCAL_HOSTS | {host.lower() for host in self.hosts}
 
     def add_to(self, application: web.Application) -> None:
         """Add the routes; open event streams end when the application shuts down."""
         routes: Mapping[str, Handler] = {
-            "/": self._index,
+            "/": partial(self._document, "index.html"),
+            "/memory": partial(self._document, "memory.html"),
             "/static/{name}": self._static,
             "/api/status": self._status,
             "/api/events": self._events,
+            "/api/memory": self._memory_figures,
             "/api/missions/{id}": self._mission,
             "/api/agents/{name}": self._agent,
         }
@@ -106,8 +113,8 @@ class Page:
 
         return guarded
 
-    async def _index(self, request: web.Request) -> web.Response:
-        return self._file("index.html", request)
+    async def _document(self, name: str, request: web.Request) -> web.Response:
+        return self._file(name, request)
 
     async def _static(self, request: web.Request) -> web.Response:
         return self._file(request.match_info["name"], request)
@@ -123,6 +130,10 @@ class Page:
 
     async def _status(self, request: web.Request) -> web.Response:
         _version, text = await self._feed.newest()
+        return web.Response(text=text, content_type="application/json", headers=_NO_STORE)
+
+    async def _memory_figures(self, request: web.Request) -> web.Response:
+        _version, text = await self._memory.newest()
         return web.Response(text=text, content_type="application/json", headers=_NO_STORE)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:

@@ -15,6 +15,7 @@ from database.missions import Mission
 from runner.process import run_agent
 from runner.settings import RunnerSettings
 from tests.browser.chromium import Tab
+from tests.servers.past_missions import Past, write_past
 from tests.servers.system import CLOUD, DOCS, NOBODY, REPOSITORY, System, open_system
 
 # Whatever makes the page, or what is open over it, scroll sideways.
@@ -299,3 +300,109 @@ async def test_who_wants_less_motion_gets_none(busy):
 
 async def test_the_page_asks_nobody_but_its_own_gateway(busy, system):
     assert {address.split("/")[2] for address in busy.requests} == {system.url.removeprefix("http://")}
+
+
+@pytest.fixture
+async def remembering(resting, browser):
+    """A tab on the memory page of a system with a past, in which every group, arm and width of an interval occurs."""
+    agents = [
+        row["agent_name"] for row in await resting.gateway.fetch("SELECT agent_name FROM agents ORDER BY 1")
+    ]
+    past = [
+        Past(
+            agent,
+            "succeeded" if number % 20 < share else "failed",
+            "control" if number % 10 == 9 else "memory",
+            minutes=40 - number / 2,
+            days=170 - 2.7 * number,
+            similarities=None if number % 10 == 9 else [0.7 + (number % 30) / 100] * (number % 3),
+            files=[f"src/{agent}/{number % 4}/a.py"],
+        )
+        for agent, share in zip(agents, (20, 12, 2), strict=False)
+        for number in range(60)
+    ]
+    async with resting.database.connect("agents_owner") as owner:
+        await write_past(owner, past)
+    tab = await browser.open(f"{resting.url}/memory")
+    await tab.until("document.querySelectorAll('.plot svg').length >= 6")
+    return tab
+
+
+async def test_the_memory_page_is_readable_at_every_width_and_in_every_scheme(remembering, tmp_path):
+    for width, dark in VIEWS:
+        await remembering.look(width, 900, dark=dark, still=True)
+        scheme = "dark" if dark else "light"
+        await remembering.until(
+            f"innerWidth === {width} && matchMedia('(prefers-color-scheme: {scheme})').matches"
+        )
+        # Plots are drawn again for the new width.
+        await remembering.until(
+            "[...document.querySelectorAll('.plot')].every((node) => [...node.querySelectorAll('svg')]"
+            ".every((plot) => Math.abs(plot.clientWidth - node.clientWidth) <= 1))"
+        )
+        where = f"{width} px, {scheme}"
+        assert (
+            await remembering.evaluate(TOO_WIDE.replace("#missions", "#agents").replace("#detail", "#groups"))
+            == []
+        ), where
+        assert await remembering.evaluate(CONTRAST) == [], where
+        await remembering.screenshot(tmp_path / f"memory-{width}-{scheme}.png", whole=True)
+    assert remembering.complaints == []
+
+
+async def test_the_memory_page_shows_groups_hits_and_what_memory_is_worth(remembering):
+    groups = (
+        "[...document.querySelectorAll('.group')].map((group) =>"
+        " ['h3', 'strong'].map((part) => group.querySelector(part).innerText).join(' '))"
+    )
+    assert await remembering.evaluate(groups) == [
+        "Hall of Fame 1",
+        "High performers 0",
+        "Unproven 1",
+        "Needs improvement 1",
+        "Quarantined 0",
+        "Eliminated 1",
+    ]
+    spoken = await remembering.evaluate(
+        "[...document.querySelectorAll('svg[role=img]')].map((plot) => plot.getAttribute('aria-label')).join('; ')"
+    )
+    for part in (
+        "were given similar work: 67 %",
+        "with memory: ",
+        "without memory: ",
+        "works recalled: ",
+        "by week: ",
+    ):
+        assert part in spoken
+    assert await remembering.evaluate("document.querySelectorAll('#curve .band').length") == 2
+    tree = (await remembering.send("Accessibility.getFullAXTree"))["nodes"]
+    named = {"button", "link", "image", "columnheader"}
+    assert [
+        node["role"]["value"]
+        for node in tree
+        if not node.get("ignored")
+        and node["role"]["value"] in named
+        and not node.get("name", {}).get("value")
+    ] == []
+
+
+async def test_the_agents_of_the_memory_page_are_sorted_by_the_column_that_is_pressed(remembering):
+    names = "[...document.querySelectorAll('#rows th')].map((cell) => cell.innerText)"
+    best = await remembering.evaluate(names)
+    await remembering.evaluate("document.querySelector('[data-key=agent]').click()")
+    assert await remembering.evaluate(names) == sorted(best, key=str.casefold)
+    assert await remembering.evaluate("document.querySelector('[aria-sort]').innerText") == "Agent ▴"
+    assert await remembering.evaluate("document.activeElement.dataset.key") == "agent"
+    await remembering.evaluate("document.querySelector('[data-key=record]').click()")
+    assert await remembering.evaluate(names) == best
+
+    await remembering.evaluate("document.querySelector('#rows th a').click()")
+    await remembering.until(f"document.querySelector('#detail-title')?.textContent === '{best[0]}'")
+
+
+async def test_before_the_first_mission_the_memory_page_says_so(resting, browser):
+    tab = await browser.open(f"{resting.url}/memory")
+    await tab.until("document.querySelectorAll('.empty').length === 6")
+    assert "not judged yet" in await tab.evaluate("document.querySelector('#rows').innerText")
+    assert {address.split("/")[2] for address in tab.requests} == {resting.url.removeprefix("http://")}
+    assert tab.complaints == []

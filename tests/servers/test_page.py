@@ -15,6 +15,7 @@ from typing import Any, Literal
 from uuid import uuid4
 
 import aiohttp
+import asyncpg
 import pytest
 from aiohttp import web
 
@@ -22,16 +23,19 @@ from database import control
 from database.memory import judge_outcome
 from database.missions import Effect, Finish, add_mission, claim_missions, finish_mission
 from database.outbox import effect_refused, take_effects
+from database.performance import dashboard
 from runner.agents import load_agents
 from runner.geography import Geography, Region
 from runner.health import Health, serve
 from runner.local.embedded import EmbeddedPostgres, free_port
-from runner.page.feed import Feed
+from runner.page.feed import Feed, Source
+from runner.page.memory import MemoryFigures
 from runner.page.page import VIEWERS, Page, read_static
 from runner.page.status import MISSIONS, Status
 from runner.presence import tell_presence
 from runner.stream import open_redis
 from tests.servers.conftest import PASSWORD, Database, make_template, write_definitions
+from tests.servers.past_missions import Past, write_past
 from tests.servers.system import NOBODY, open_system
 from tests.servers.test_isolation import new_mission
 
@@ -170,6 +174,63 @@ async def test_memory_tells_what_was_asked_found_and_proven(site):
     assert memory == {"asked": 2, "hit": 1, "control": 0, "proven": 1, "refuted": 0, "pending": 2}
 
 
+HISTORY = (
+    *(Past(ONE, days=number + 1, minutes=20 - number, similarities=[0.83, 0.91]) for number in range(12)),
+    Past(ONE, "failed", "control", similarities=None),
+    Past(TWO, "failed", days=30),
+)
+
+
+async def test_the_memory_page_tells_the_figures_of_the_dashboard(site):
+    async with site.database.connect("agents_owner") as owner:
+        await write_past(owner, HISTORY)
+
+    status, text = await site.get("/api/memory")
+    figures = json.loads(text)
+    told = await dashboard(site.status.pool)
+
+    assert status == 200
+    assert figures["groups"] == told["groups"]
+    assert figures["hit_rate"]["rate"] == pytest.approx(told["hit_rate"]["rate"], abs=1e-4)
+    assert figures["learning"]["effect"].keys() == told["learning"]["effect"].keys()
+    assert [week["week"] for week in figures["trends"]] == [week["week"] for week in told["trends"]["all"]]
+    agents = {agent["agent"]: agent for agent in figures["agents"]}
+    assert (agents[ONE]["successes"], agents[ONE]["failures"], agents[ONE]["hits"]) == (12, 1, 12)
+    assert agents[TWO]["weeks"] == [[0, 0, 1]]
+    assert sum(right for _, right, _ in agents[ONE]["weeks"]) == 12
+    assert figures["similarity"] == [
+        {"from": 0.8, "to": 0.85, "count": 12},
+        {"from": 0.9, "to": 0.95, "count": 12},
+    ]
+
+
+async def test_the_memory_page_holds_figures_and_no_text_of_an_issue_or_a_memory(site):
+    async with site.database.connect("agents_owner") as owner:
+        await write_past(owner, HISTORY)
+
+    for path in ("/api/memory", "/memory"):
+        assert "SECRET" not in (await site.get(path))[1], path
+
+
+async def test_only_the_gateways_role_may_read_the_figures_of_memory(site):
+    async with site.database.connect("agents_owner") as owner:
+        await write_past(owner, HISTORY)
+    assert await site.status.pool.fetchval("SELECT session_user") == "gateway"
+
+    async with site.database.agent_pool(TWO) as pool:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await MemoryFigures(pool).snapshot()
+
+
+async def test_many_who_look_at_memory_share_one_round_of_queries(site):
+    feed = Feed(counting := Counting(MemoryFigures(site.status.pool)), 10)
+
+    texts = await asyncio.gather(*(feed.newest() for _ in range(20)))
+
+    assert len(set(texts)) == 1
+    assert len(counting.rounds) == 1
+
+
 async def test_errors_tell_failures_refused_effects_and_pauses(site):
     await site.accept(1)
     await site.finish(state="failed", reason="the tool broke", effects=[Effect("comment", {"body": "x"})])
@@ -276,7 +337,16 @@ async def test_a_foreign_name_that_points_here_gets_nothing(site):
         "127.0.0.1@evil",
         "",
     )
-    for path in ("/", "/static/app.js", "/api/status", "/api/events", f"/api/agents/{ONE}"):
+    paths = (
+        "/",
+        "/memory",
+        "/static/app.js",
+        "/api/status",
+        "/api/events",
+        "/api/memory",
+        f"/api/agents/{ONE}",
+    )
+    for path in paths:
         for host in hosts:
             status, text = await site.get(path, Host=host)
 
@@ -326,15 +396,16 @@ async def test_the_gateway_serves_the_page_of_its_own_missions(database, redis_s
     assert mission["url"].startswith(system.github.url)
 
 
-async def test_the_page_allows_nothing_inline_and_nothing_from_elsewhere(site):
-    async with site.http.get(f"{site.url}/") as answer:
+@pytest.mark.parametrize(("path", "script"), [("/", "app"), ("/memory", "memory")])
+async def test_the_page_allows_nothing_inline_and_nothing_from_elsewhere(site, path, script):
+    async with site.http.get(f"{site.url}{path}") as answer:
         policy, html = answer.headers["Content-Security-Policy"], await answer.text()
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
     assert policy.startswith("default-src 'self';")
     assert "unsafe" not in policy
     assert not re.search(
-        r"<style|\sstyle=|\son\w+=|<script(?! type=\"module\" src=\"/static/app\.js\">)", html
+        rf'<style|\sstyle=|\son\w+=|<script(?! type="module" src="/static/{script}\.js">)', html
     )
     for file in read_static().values():
         assert not re.search(rb"(?<!xmlns=.)https?://(?!www\.w3\.org/2000/svg)", file.body)
@@ -383,7 +454,7 @@ async def test_events_bring_a_snapshot_at_once_and_another_only_when_something_c
 class Counting:
     """Counts the rounds of queries that a feed asks for."""
 
-    status: Status
+    status: Source
     rounds: list[float] = field(default_factory=list)
 
     async def snapshot(self) -> dict[str, Any]:
@@ -455,6 +526,8 @@ async def test_while_postgresql_is_away_the_last_snapshot_stands_and_says_so(red
             assert [item["what"] for item in event["away"]] == ["database"]
             assert [mission["number"] for mission in event["missions"]] == [1]
             assert (await site.get(f"/api/agents/{ONE}"))[0] == 503
+            memory = json.loads((await site.get("/api/memory"))[1])
+            assert [item["what"] for item in memory["away"]] == ["database"]
 
             await server.start()
             async with asyncio.timeout(30):

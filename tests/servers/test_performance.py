@@ -19,6 +19,7 @@ from database.missions import Finish, NewMission, add_mission, claim_missions, f
 from database.performance import GROUPS, dashboard, related_works
 from tests.servers.conftest import Database
 from tests.servers.memories import remember
+from tests.servers.past_missions import Past, write_past
 
 AGENT, OTHER = "left-agent", "right-agent"
 
@@ -89,7 +90,7 @@ async def test_one_more_success_never_lowers_and_one_more_failure_never_raises(d
         assert 0 <= low <= rate + 1e-9
         assert rate - 1e-9 <= high <= 1
         for bound in (low, high):  # where the score test is just at the limit (Wilson 1927)
-            if 0 < bound < 1:
+            if 1e-9 < bound < 1 - 1e-9:  # at the ends it is the rate itself, up to rounding
                 error = math.sqrt(bound * (1 - bound) / (successes + failures))
                 assert abs(rate - bound) / error == pytest.approx(1.645, abs=1e-6)
     else:
@@ -160,6 +161,16 @@ async def test_the_learning_curve_compares_missions_with_and_without_memory(data
     assert recalled["without recalled work"]["minutes_low"] is None, "one mission has no spread"
     (first,) = data["learning"]["experience"]
     assert (first["name"], first["missions"], first["hits"]) == ("1–5", 4, 2)
+    by_arm = {
+        arm: [(each["name"], each["missions"]) for each in curve]
+        for arm, curve in data["learning"]["curve"].items()
+    }
+    assert by_arm == {"memory": [("1–5", 3)], "control": [("1–5", 1)]}
+    effect = data["learning"]["effect"]
+    assert effect["time_saved"] == pytest.approx(1 - (30 * 10 * 40) ** (1 / 3) / 60)
+    assert effect["time_saved_low"] is None, "one mission has no spread"
+    assert effect["success_gained"] == 1
+    assert effect["success_gained_low"] < 0.5, "three verdicts prove little"
     assert data["hit_rate"]["asked"] == 3
     assert data["hit_rate"]["rate"] == pytest.approx(2 / 3)
     assert data["hit_rate"]["knew_something"] == 2, "before its first success it could not be given anything"
@@ -177,6 +188,33 @@ async def test_the_learning_curve_compares_missions_with_and_without_memory(data
     )
     assert week["minutes"] == pytest.approx(35)
     assert data["trends"]["agents"][AGENT] == [week]
+
+
+async def test_what_memory_is_worth_is_told_with_its_interval(database):
+    """56 of 70 and 48 of 80 are an example of Newcombe's (1998, table II a, method 10)."""
+    await database.register(AGENT)
+    spread = (math.e, 1 / math.e)  # so that the standard deviation of the logarithms is known
+    missions = [
+        Past(AGENT, "succeeded" if number < right else "failed", arm, minutes=typical * spread[number % 2])
+        for arm, right, count, typical in (("memory", 56, 70, 10.0), ("control", 48, 80, 20.0))
+        for number in range(count)
+    ]
+    async with database.connect("agents_owner") as owner:
+        await write_past(owner, missions)
+    async with database.pool("gateway") as pool:
+        effect = (await dashboard(pool))["learning"]["effect"]
+    factor = math.exp(1.96 * math.sqrt(1 / 69 + 1 / 79))
+    assert effect == pytest.approx(
+        {
+            "time_saved": 0.5,
+            "time_saved_low": 1 - 0.5 * factor,
+            "time_saved_high": 1 - 0.5 / factor,
+            "success_gained": 0.2,
+            "success_gained_low": 0.0524,
+            "success_gained_high": 0.3339,
+        },
+        abs=1e-4,
+    )
 
 
 async def test_what_a_perfect_recall_could_reach_is_told_beside(database):

@@ -1,6 +1,6 @@
 // Elements and words. Text becomes text nodes and nothing else: what strangers wrote is never markup.
 
-const SVG_TAGS = new Set(["svg", "g", "rect", "line", "text", "title", "path"]);
+const SVG_TAGS = new Set(["svg", "g", "rect", "line", "text", "title", "path", "circle"]);
 
 export function h(tag, attributes = {}, ...children) {
   const node = SVG_TAGS.has(tag)

@@ -1,17 +1,8 @@
-// Three small plots as SVG: no library, drawn again when figures or widths change.
+// Three small plots of missions: how many ended when, how long they took, who works most.
 
 import { openAgent } from "./detail.js";
-import { byId, count, duration, h, plural, put } from "./dom.js";
-
-const HEIGHT = 170;
-const LEFT = 34;
-const BOTTOM = 22;
-const TOP = 10;
-const drawn = new Map(); // element → what draws it
-
-const widths = new ResizeObserver((entries) => {
-  for (const { target } of entries) drawn.get(target)?.();
-});
+import { BOTTOM, HEIGHT, LEFT, empty, grid, plot, svg } from "./drawing.js";
+import { count, duration, h, plural } from "./dom.js";
 
 export function showPlots({ overTime, latency, regions }, states) {
   plot("over-time", overTime, (width) => columns(width, overTime, states));
@@ -23,44 +14,6 @@ export function showPlots({ overTime, latency, regions }, states) {
     .sort((one, two) => two.all - one.all || one.name.localeCompare(two.name))
     .slice(0, 8);
   plot("busiest", busiest, (width) => bars(width, busiest));
-}
-
-function plot(id, figures, draw) {
-  const node = byId(id);
-  const text = JSON.stringify(figures);
-  if (node.dataset.text === text) return;
-  node.dataset.text = text;
-  const show = () => {
-    const width = Math.floor(node.clientWidth);
-    if (width > 0) put(node, draw(width));
-  };
-  if (!drawn.has(node)) widths.observe(node);
-  drawn.set(node, show);
-  show();
-}
-
-const empty = (text) => [h("p", { class: "empty" }, text)];
-
-const svg = (width, height, label, ...children) =>
-  h("svg", { role: "img", "aria-label": label, viewBox: `0 0 ${width} ${height}`, width, height }, ...children);
-
-// Steps of 1, 2 or 5 times a power of ten, whole, at most four of them.
-function ticks(most) {
-  const rough = Math.max(most / 4, 1);
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((value) => value >= rough);
-  return Array.from({ length: Math.ceil(most / step) + 1 }, (_, index) => index * step);
-}
-
-function grid(width, most) {
-  const values = ticks(most);
-  const top = values.at(-1);
-  const y = (value) => HEIGHT - BOTTOM - (value / top) * (HEIGHT - BOTTOM - TOP);
-  const lines = values.flatMap((value) => [
-    h("line", { class: value ? "grid" : "axis", x1: LEFT, x2: width, y1: y(value), y2: y(value) }),
-    h("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, count(value)),
-  ]);
-  return { y, lines };
 }
 
 function columns(width, { from, width: seconds, states: series }, states) {
