@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     match.add_argument("--issues", type=Path, help="a file as `gh issue list --json` prints it")
     match.add_argument("--title")
     match.add_argument("--body", default="")
-    match.add_argument("--label", action="append", default=[])
+    match.add_argument("--label", action="extend", nargs="+", default=[], metavar="LABEL")
     match.add_argument("--json", action="store_true")
     match.set_defaults(run=_match)
 

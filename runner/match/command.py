@@ -1,4 +1,4 @@
-"""`python -m runner match`: which specialist each issue goes to, and why, as a table or as JSON."""
+"""`python -m runner match`: which specialist each issue goes to, and why, for people or as JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import json
 import sys
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from errors import IssueError, SettingsError
@@ -19,6 +21,7 @@ from runner.match.scope import refuse_swallowing
 from runner.terminal import print_json
 
 _REPOSITORY = "local/repository"
+_BAR = 30  # columns of the best candidate's bar
 _MAX_FILE_BYTES = 256 * 1024 * 1024
 
 
@@ -37,6 +40,8 @@ def match_command(options: argparse.Namespace) -> int:
     matches = [matcher.match(issue) for issue in issues]
     if options.json:
         print_json(report(matches, issues))
+    elif options.issues is None:
+        _print_one(matches[0])
     else:
         _print_table(issues, matches)
     for name, share in share_report(matches).items():
@@ -74,8 +79,21 @@ def _print_table(issues: list[Issue], matches: list[Match]) -> None:
     table = Table("issue", "agent", "score", "next best", "why")
     for issue, match in zip(issues, matches, strict=True):
         others = ", ".join(f"{c.agent} {c.score:.1f}" for c in match.candidates[:3] if c.agent != match.agent)
-        title = f"#{issue.number} {issue.title}"[:60]
-        table.add_row(
-            title, match.agent or "[dim]abstains[/dim]", f"{match.score:.1f}", others, "; ".join(match.why)
-        )
+        title = escape(f"#{issue.number} {issue.title}"[:60])
+        agent = match.agent or "[dim]abstains[/dim]"
+        table.add_row(title, agent, f"{match.score:.1f}", others, escape("; ".join(match.why)))
     Console(file=sys.stdout).print(table)
+
+
+def _print_one(match: Match) -> None:
+    """The candidates with bars, then the reasons: one issue has room for all of them."""
+    table = Table("agent", "score", "", box=SIMPLE_HEAD, pad_edge=False)
+    most = max((candidate.score for candidate in match.candidates), default=0.0) or 1.0
+    for candidate in match.candidates:
+        style = "bold" if candidate.agent == match.agent else "dim"
+        bar = "█" * round(_BAR * candidate.score / most)
+        table.add_row(candidate.agent, f"{candidate.score:.1f}", bar, style=style)
+    console = Console(file=sys.stdout, highlight=False)
+    console.print(table)
+    for reason in match.why:
+        console.print(f"- {escape(reason)}")
