@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,9 +49,6 @@ RINGS = (
     Ring("browser", 120, (("chromium", "chromium-browser", "google-chrome"),), "apt-get install chromium"),
 )
 
-skipped_tests: Counter[Ring] = Counter()
-
-
 def pytest_configure(config: pytest.Config) -> None:
     for ring in RINGS:
         config.addinivalue_line("markers", f"{ring.folder}: the tests of tests/{ring.folder}")
@@ -71,7 +67,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(ring.seconds))
         if missing:
-            skipped_tests[ring] += 1
             item.add_marker(pytest.mark.skip(reason=f"needs {missing}: {ring.remedy}"))
 
 
@@ -94,10 +89,14 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for ring, count in skipped_tests.items():
-        terminalreporter.write_line(
-            f"ring {ring.folder}: {count} tests skipped, no {ring.missing()} here. To run them: {ring.remedy}"
-        )
+    # Counted from the reports: tests are collected and run in other processes than this one.
+    skipped = terminalreporter.getreports("skipped")
+    for ring in RINGS:
+        count = sum(ring.folder in report.keywords for report in skipped)
+        if count and (missing := ring.missing()):
+            terminalreporter.write_line(
+                f"ring {ring.folder}: {count} tests skipped, no {missing} here. To run them: {ring.remedy}"
+            )
 
 
 @pytest.fixture(scope="session")
