@@ -24,13 +24,13 @@ class _Login(CredentialProvider):
 
 
 @asynccontextmanager
-async def open_redis(url: str) -> AsyncIterator[redis.asyncio.Redis]:
-    """A client with time-outs; it connects when it is used."""
+async def open_redis(url: str, *, decoded: bool = True) -> AsyncIterator[redis.asyncio.Redis]:
+    """A client with time-outs; it connects when it is used. Answers are text, or bytes where not `decoded`."""
     password = cache_password(url)
     client = redis.asyncio.from_url(
         url,
         credential_provider=None if password is None else _Login(url, password),
-        decode_responses=True,
+        decode_responses=decoded,
         socket_connect_timeout=5,
         socket_timeout=60,
         health_check_interval=30,

@@ -11,11 +11,14 @@ from infra.scope import Scope
 PORT = 6379
 ENGINE = "valkey"
 VERSION = "8.0"
-# The streams that wake runners (runner.stream), and no command that administers the server.
-RIGHTS = (
-    "on ~missions:* &* -@all +@read +@write +@stream +@connection +@transaction +@pubsub -@dangerous +info"
-)
 GATEWAY, RUNNERS = "gateway", "runners"
+# The streams that wake runners (runner.stream), who lives (runner.presence), and for the gateway alone the cache of
+# embeddings (database.embeddings.cache); no command that administers the server.
+_COMMANDS = "resetchannels -@all +@read +@write +@stream +@connection +@transaction -@dangerous"
+RIGHTS = {
+    GATEWAY: f"on ~missions:* ~runner:* ~embedding:* {_COMMANDS}",
+    RUNNERS: f"on ~missions:* ~runner:* {_COMMANDS}",
+}
 
 
 class Cache(pulumi.ComponentResource):
@@ -44,11 +47,11 @@ class Cache(pulumi.ComponentResource):
                 user_id=scope.name(who),
                 user_name=scope.name(who),
                 engine=ENGINE,
-                access_string=RIGHTS,
+                access_string=rights,
                 authentication_mode={"type": "iam"},
                 opts=child,
             )
-            for who in (GATEWAY, RUNNERS)
+            for who, rights in RIGHTS.items()
         }
         users = elasticache.UserGroup(
             scope.resource("cache"),

@@ -49,6 +49,7 @@ RINGS = (
     Ring("browser", 120, (("chromium", "chromium-browser", "google-chrome"),), "apt-get install chromium"),
 )
 
+
 def pytest_configure(config: pytest.Config) -> None:
     for ring in RINGS:
         config.addinivalue_line("markers", f"{ring.folder}: the tests of tests/{ring.folder}")

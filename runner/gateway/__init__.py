@@ -19,6 +19,7 @@ from database.connect import AWAY, Connection, Pool, open_pool
 from database.control import abandon_missions, approve_mission, refuse_approval, waiting_missions
 from database.current_embedder import CurrentEmbedder
 from database.embeddings import Embedder, EmbeddingSettings, open_embedder
+from database.embeddings.cache import CachedEmbedder
 from database.inbox import Delivery, mark_processed, take_deliveries
 from database.memory import Embedded, past_works, store_embedding, unembedded, vector_text
 from database.missions import MAX_ATTEMPTS
@@ -326,8 +327,11 @@ async def run_gateway(
         port = await stack.enter_async_context(serve(application, settings.host, settings.port))
         started(port)
         if settings.embedding is not None:
+            cache = None
+            if settings.redis_url:
+                cache = await stack.enter_async_context(open_redis(settings.redis_url, decoded=False))
             gateway.embedder = CurrentEmbedder(
-                await open_embedder(settings.embedding), partial(_reopen, settings.zone)
+                await _open_embedder(settings.embedding, cache), partial(_reopen, settings.zone, cache)
             )
             stack.push_async_callback(gateway.embedder.close)
         await gateway.set_caps()
@@ -344,8 +348,13 @@ async def run_gateway(
             await asyncio.gather(loops, stopping, return_exceptions=True)
 
 
-async def _reopen(zone: Zone, model: str) -> Embedder:
+async def _open_embedder(settings: EmbeddingSettings, cache: redis.asyncio.Redis | None) -> Embedder:
+    """Texts are embedded when an issue comes in, and again when its outcome is proven: the cache saves the second."""
+    embedder = await open_embedder(settings)
+    return embedder if cache is None else CachedEmbedder(embedder, cache)
+
+
+async def _reopen(zone: Zone, cache: redis.asyncio.Redis | None, model: str) -> Embedder:
     """The embedder of the model that the database was switched to."""
-    return await open_embedder(
-        EmbeddingSettings.from_environment({**os.environ, "EMBEDDING_MODEL": model}, zone)
-    )
+    settings = EmbeddingSettings.from_environment({**os.environ, "EMBEDDING_MODEL": model}, zone)
+    return await _open_embedder(settings, cache)

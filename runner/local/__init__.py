@@ -22,7 +22,7 @@ from errors import SettingsError, Unavailable
 from runner.agents import Agent, load_agents
 from runner.geography import Geography, load_geography, local_geography
 from runner.local.database import DATABASE, prepare_database
-from runner.local.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
+from runner.local.embedded import EmbeddedPostgres, EmbeddedRedis, dies_with_parent, free_port
 from runner.local.fleet_processes import FleetProcesses
 from runner.local.progress import Progress
 from runner.local.report import report_of
@@ -182,8 +182,8 @@ async def ecosystem(
 async def _start_gateway(variables: Mapping[str, str], log_file: Path) -> Process:
     with log_file.open("ab") as output:
         return await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "runner", "gateway"),
+            *dies_with_parent("TERM"),
+            *(sys.executable, "-m", "runner", "gateway"),
             env=dict(variables),
             stdin=DEVNULL,
             stdout=output,

@@ -75,7 +75,7 @@ class EmbeddedPostgres:
         with log:
             self._process = await asyncio.create_subprocess_exec(
                 *_unprivileged(self.folder),
-                *_dies_with_parent("INT"),
+                *dies_with_parent("INT"),
                 str(self._binaries / "postgres"),
                 "-D",
                 str(self.folder),
@@ -174,7 +174,7 @@ class EmbeddedRedis:
         log = (self.folder.parent / "redis.log").open("ab")
         with log:
             self._process = await asyncio.create_subprocess_exec(
-                *_dies_with_parent("TERM"),
+                *dies_with_parent("TERM"),
                 _redis_server(),
                 str(config),
                 stdin=DEVNULL,
@@ -221,7 +221,8 @@ def _unprivileged(folder: Path) -> list[str]:
     return ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
 
 
-def _dies_with_parent(signal: str) -> list[str]:
+def dies_with_parent(signal: str) -> list[str]:
+    """What to put before a command so that it gets `signal` when whoever started it dies, even by kill -9."""
     return ["setpriv", "--pdeathsig", signal, "--"] if shutil.which("setpriv") else []
 
 

@@ -9,6 +9,8 @@ import json
 import aiohttp
 import pytest
 
+from database.embeddings.cache import forget
+from database.redis_connection import open_redis
 from runner.localgithub.deliveries import sign
 from tests.servers.system import AGENTS, CLOUD, DOCS, NOBODY, REPOSITORY, SECRET, System, open_system
 
@@ -71,6 +73,11 @@ async def test_what_a_person_closed_as_completed_is_recalled_for_the_next_simila
     await system.until_idle()
     (comment,) = await system.agent_comments(second)
     assert "Peered both VPCs" in comment
+    # All of it was one text, so it was embedded once; whoever erases it erases it here too.
+    async with open_redis(system.redis_url, decoded=False) as redis:
+        assert len(await redis.keys("embedding:*")) == 1
+        text = f"{CLOUD}\nThe cluster must leave the old network."
+        assert await forget(redis, [text]) == 1
 
 
 async def test_a_reopened_issue_takes_its_lesson_back_and_is_worked_again(running: System):

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,15 +52,16 @@ def report_of(arguments: list[object], path: Path) -> dict[str, Any]:
 
 
 def processes_of(folder: Path) -> list[str]:
-    """The command lines that name `folder`."""
+    """The command lines of processes that name `folder`, there or in their environment."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                variables = (entry / "environ").read_bytes().decode()
             except OSError:
                 continue
-            if str(folder) in line:
+            if str(folder) in line + variables:
                 found.append(line)
     return found
 
@@ -71,7 +73,7 @@ def test_a_run_ends_when_every_issue_is_final_and_reports_what_became_of_them(sm
     assert report["missions"] == {"done": 3, "declined": 0, "abstained": 1, "failed": 0}
     assert (report["lost"], report["duplicates"]) == (0, 0)
     assert report["by_agent"] == {"cloud-architect": 2, "document-ninja": 1}
-    assert processes_of(tmp_path / "data") == []
+    assert processes_of(tmp_path) == []
 
 
 def test_a_second_run_on_the_same_data_does_nothing_twice(small, tmp_path):
@@ -112,7 +114,7 @@ def test_files_that_are_not_there_are_named(small, tmp_path):
     assert "missing is not a folder" in run(*small, "--agents", missing, code=1).stderr
     assert "missing" in run(*small, "--geography", missing, code=1).stderr
     assert "missing" in run(*small, "--issues", missing, code=1).stderr
-    assert processes_of(tmp_path / "data") == []
+    assert processes_of(tmp_path) == []
 
 
 @pytest.fixture
@@ -134,13 +136,17 @@ def test_a_second_instance_on_the_same_folder_is_refused_with_the_process_that_h
 def test_ctrl_c_stops_everything_and_leaves_no_process(started, tmp_path):
     started.send_signal(signal.SIGINT)
     assert started.wait(60) == 0
-    assert processes_of(tmp_path / "data") == []
+    assert processes_of(tmp_path) == []
     assert not (tmp_path / "data" / "running.json").exists()
 
 
 def test_after_a_kill_of_the_whole_the_next_run_goes_on_where_it_was(started, small, tmp_path):
     started.kill()
     started.wait(30)
+    deadline = time.monotonic() + 30
+    while left := processes_of(tmp_path):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
     report = report_of(small, tmp_path / "report.json")
     assert (report["issues"], report["lost"], report["duplicates"]) == (4, 0, 0)
 
