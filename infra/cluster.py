@@ -53,10 +53,10 @@ class Cluster(pulumi.ComponentResource):
             name=name,
             version=settings.version,
             role_arn=identity.arn,
-            # Whoever runs the first `up` has to be able to finish it.
+            # The creator gets no hidden entry: where a workflow makes the cluster, its own would collide with that.
             access_config={
                 "authentication_mode": "API",
-                "bootstrap_cluster_creator_admin_permissions": True,
+                "bootstrap_cluster_creator_admin_permissions": False,
             },
             bootstrap_self_managed_addons=False,
             # Extended support costs six times as much; AWS upgrades instead when standard support ends.
@@ -73,8 +73,15 @@ class Cluster(pulumi.ComponentResource):
         )
         self.node_group_id = self.eks.vpc_config["cluster_security_group_id"]
         self.authority = self.eks.certificate_authority["data"]
-        for number, principal in enumerate([deploy_role, *settings.admin_principals]):
+        if not settings.admin_principals:
+            pulumi.log.warn(
+                f"{scope.region.name}: only the role `deploy` administers the cluster; for an `up` by hand, "
+                "add your own role to adminPrincipals"
+            )
+        administrators = [
             self._administrator(f"admin-{number}", principal)
+            for number, principal in enumerate([deploy_role, *settings.admin_principals])
+        ]
         # The CNI and the agent that gives pods their roles come before nodes: without them none gets ready.
         self.identity_agent = self.addon("eks-pod-identity-agent")
         self.provider = kubernetes.Provider(
@@ -82,7 +89,8 @@ class Cluster(pulumi.ComponentResource):
             kubeconfig=self._kubeconfig(),
             # A kubeconfig that is not known yet must not look like another cluster, which would replace every object.
             cluster_identifier=f"{name}.{scope.region.name}",
-            opts=child,
+            # Whoever runs `pulumi` is let in by an entry of its own, before the first object and until the last.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=administrators),
         )
         self.register_outputs({})
 
@@ -122,12 +130,12 @@ class Cluster(pulumi.ComponentResource):
             ignore_changes=ignored,
         )
 
-    def _administrator(self, what: str, principal: pulumi.Input[str]) -> None:
+    def _administrator(self, what: str, principal: pulumi.Input[str]) -> pulumi.Resource:
         child = pulumi.ResourceOptions(parent=self)
         entry = eks.AccessEntry(
             self._scope.resource(what), cluster_name=self.eks.name, principal_arn=principal, opts=child
         )
-        eks.AccessPolicyAssociation(
+        return eks.AccessPolicyAssociation(
             self._scope.resource(what),
             cluster_name=self.eks.name,
             principal_arn=entry.principal_arn,

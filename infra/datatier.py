@@ -12,6 +12,9 @@ from infra.network import Network
 from infra.scope import Scope
 from infra.shapes import RegionPlan
 
+RECOVERY = "-recovers-"
+"""Between the two regions in the name of a provider for backup copies: regions may share one for that."""
+
 
 class DataTier(pulumi.ComponentResource):
     """It stands alone, so that it can stay when all else of its region goes."""
@@ -19,7 +22,7 @@ class DataTier(pulumi.ComponentResource):
     def __init__(self, scope: Scope) -> None:
         name = scope.region.name
         self.scope = scope
-        self.provider = region_provider(scope, name)
+        self.provider = region_provider(scope, name, name)
         super().__init__(
             "agents-cloud:infra:DataTier",
             f"{name}-data",
@@ -40,15 +43,15 @@ class DataTier(pulumi.ComponentResource):
         """Copy backups to the region that `plan` names for it, if it names one."""
         recovery = plan.database.backup_copy_region
         if recovery is not None:
-            provider = region_provider(self.scope, recovery)
+            provider = region_provider(self.scope, recovery, f"{recovery}{RECOVERY}{self.scope.region.name}")
             options = pulumi.ResourceOptions(parent=self, provider=provider)
             BackupCopy(self.scope, plan.database, self.datastore.instance, options)
 
 
-def region_provider(scope: Scope, region: str) -> aws.Provider:
-    """The only way to a region. It refuses every other account and puts the tags on."""
+def region_provider(scope: Scope, region: str, name: str) -> aws.Provider:
+    """A way to a region. It refuses every other account and puts the tags on."""
     return aws.Provider(
-        region,
+        name,
         region=region,
         allowed_account_ids=[scope.settings.account_id],
         default_tags={"tags": scope.tags},

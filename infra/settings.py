@@ -44,18 +44,21 @@ PHASES: Mapping[int, PhaseDefaults] = {
 
 @dataclass(frozen=True, slots=True)
 class ProfileDefaults:
-    """The nodes that suit a profile's requests."""
+    """The nodes and databases that suit a profile's requests."""
 
     critical_types: tuple[str, ...]
     flex_types: tuple[str, ...]
     flex_min_size: int
     max_sizes: tuple[int, int]
     """No (critical, flex) group is larger by default: more pods would need more database connections."""
+    database_class: Mapping[int, str]
+    """Phase → class, where it differs from the phase's own."""
 
 
 PROFILES: Mapping[str, ProfileDefaults] = {
-    "proposed": ProfileDefaults(("t4g.large",), ("t4g.xlarge", "c6g.xlarge"), 2, (3, 5)),
-    "measured": ProfileDefaults(("t4g.medium",), ("t4g.medium", "c6g.large"), 1, (2, 3)),
+    "proposed": ProfileDefaults(("t4g.large",), ("t4g.xlarge", "c6g.xlarge"), 2, (3, 5), {}),
+    # Phase 4 has two databases, which share the agents: together they are as large as the one of phase 3.
+    "measured": ProfileDefaults(("t4g.medium",), ("t4g.medium", "c6g.large"), 1, (2, 3), {4: "db.t4g.small"}),
 }
 
 

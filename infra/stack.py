@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, cast
@@ -72,7 +73,7 @@ def from_config(mapping: Mapping[str, object], *, stack: str) -> Settings:
             read.text("hostType", r"[a-z0-9]+\.[a-z0-9]+", "an EC2 type"),
             read.integer("hostDiskGb", 20, 1000),
         ),
-        database=_database(read, defaults),
+        database=_database(read, defaults, nodes.database_class.get(phase, defaults.database_class)),
         cache=CacheSettings(
             read.text("cacheType", r"cache\.[a-z0-9]+\.[a-z0-9]+", "a cache.… type"),
             read.integer("cacheNodes", 1, 5),
@@ -177,12 +178,12 @@ def _cluster(read: Reader, defaults: ProfileDefaults) -> ClusterSettings:
     return cluster
 
 
-def _database(read: Reader, defaults: PhaseDefaults) -> DatabaseSettings:
+def _database(read: Reader, defaults: PhaseDefaults, usual_class: str) -> DatabaseSettings:
     multi_az = read.choice("databaseMultiAz", "", "yes", "no")
     database = DatabaseSettings(
         engine_version=read.text("databaseVersion", r"1[6-9](\.\d+)?", "PostgreSQL 16 to 19"),
         instance_class=read.text("databaseClass", r"(db\.[a-z0-9]+\.[a-z0-9]+)?", "a db.… class, or empty")
-        or defaults.database_class,
+        or usual_class,
         multi_az=multi_az == "yes" if multi_az else defaults.multi_az,
         storage_gb=read.integer("databaseStorageGb", 20, 65_536),
         max_storage_gb=read.integer("databaseMaxStorageGb", 20, 65_536),
@@ -231,6 +232,12 @@ def _models(read: Reader) -> ModelSettings:
 
 
 def _check_together(settings: Settings, read: Reader) -> None:
+    # IAM allows 64 characters, of which the longest role's name leaves nine; RDS allows no upper case and no `--`.
+    if not re.fullmatch(r"(?=.{1,9}$)[a-z][a-z0-9]*(-[a-z0-9]+)*", settings.stack):
+        read.mistake(
+            f"the stack's name {settings.stack!r} cannot stand in names of AWS",
+            "use one to nine lower-case letters, digits and single hyphens, a letter first",
+        )
     home, second = settings.regions
     if home.name == second.name:
         read.mistake(f"homeRegion and secondRegion are both {home.name}", "name two regions")

@@ -63,6 +63,8 @@ def clusters_use_access_entries(subject: Subject) -> Iterator[str]:
     for resource in subject.of("aws:eks:Cluster"):
         if at(resource.inputs, "accessConfig", "authenticationMode") != "API":
             yield f"{resource.name}: set authenticationMode to API"
+        if at(resource.inputs, "accessConfig", "bootstrapClusterCreatorAdminPermissions") is not False:
+            yield f"{resource.name}: whoever makes the cluster gets an entry that stands nowhere"
 
 
 def stores_know_no_password(subject: Subject) -> Iterator[str]:

@@ -20,6 +20,7 @@ from pulumi_policy import (
 from pulumi_policy.proxy import UnknownValueError
 
 from infra.credentials import plain_config
+from infra.datatier import RECOVERY
 from infra.outlook import plan_stack
 from infra.plan import Plan
 from infra.policy.rule import Rule, Subject
@@ -94,9 +95,9 @@ def _resources(args: StackValidationArgs, inputs: Inputs) -> Iterator[Resource]:
 
 
 def _region(resource: PolicyResource, inputs: Mapping[str, Any]) -> str:
-    """Providers are called after their region, and those of a cluster `REGION-cluster`."""
+    """Providers are called after their region: `REGION`, `REGION-cluster`, `REGION-recovers-OTHER`."""
     provider = resource.name if resource.provider is None else resource.provider.name
-    return str(inputs.get("region") or provider).removesuffix("-cluster")
+    return str(inputs.get("region") or provider).removesuffix("-cluster").split(RECOVERY)[0]
 
 
 def _known(value: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from infra.outlook import look
 from infra.policy.rule import at
 from infra.shapes import Resource
-from tests.unit.stacks import outlook_of
+from tests.unit.stacks import ROOT, outlook_of
+from tests.unit.stacks import preset as configuration
 
 DATABASE = "aws:rds/instance:Instance"
 CLUSTER = "aws:eks/cluster:Cluster"
@@ -52,6 +57,40 @@ def test_backup_copies_stay_in_their_zone() -> None:
     copies = _of("prod", "aws:rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication")
     sources = {copy.region: copy.inputs["sourceDbInstanceArn"].split(":")[3] for copy in copies}
     assert sources == {"us-east-1": "us-west-2", "eu-central-1": "eu-west-1"}
+
+
+def test_no_two_resources_share_a_name_even_where_two_regions_recover_in_the_same_one(tmp_path: Path) -> None:
+    placed = {"us-west-2": "engineer-master", "us-east-1": "cloud-architect"}
+    for name in placed.values():
+        shutil.copy(ROOT / ".github" / "agents" / f"{name}.md", tmp_path)
+    geography = tmp_path / "geography.yaml"
+    regions = {region: {"location": region, "agents": [name]} for region, name in placed.items()}
+    geography.write_text(yaml.safe_dump({"regions": regions}))
+    config = configuration("prod") | {
+        "agentsDir": str(tmp_path),
+        "geographyFile": str(geography),
+        "homeRecoveryRegion": "us-east-1",
+        "secondRegion": "us-east-1",
+        "secondZones": ["us-east-1a", "us-east-1b"],
+        "secondRecoveryRegion": "us-west-2",
+        "secondModelEndpoint": "https://api.openai.com/v1",
+    }
+    outlook = look(ROOT, config, "prod")
+    names = Counter((resource.type, resource.name) for resource in outlook.resources)
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_longest_role_names_fit_for_every_stack_and_region() -> None:
+    roles = {role.inputs["name"] for role in _of("prod", "aws:iam/role:Role")}
+    longest = max(len(name.replace("us-west-2", "eu-central-1")) for name in roles if "us-west-2" in name)
+    assert longest - len("prod") + 9 <= 64
+
+
+def test_whoever_runs_pulumi_is_let_into_the_cluster_by_an_entry_that_stands_in_the_program() -> None:
+    (cluster,) = _of("phase3", CLUSTER)
+    assert cluster.inputs["accessConfig"]["bootstrapClusterCreatorAdminPermissions"] is False
+    (entry,) = _of("phase3", "aws:eks/accessEntry:AccessEntry")
+    assert entry.inputs["principalArn"].endswith(":role/agents-cloud-phase3-us-west-2-deploy")
 
 
 def test_what_would_replace_a_database_is_the_same_in_every_phase() -> None:

@@ -136,6 +136,7 @@ VALUES: Mapping[Check, list[tuple[str, str, Any, Any]]] = {
     ],
     access.clusters_use_access_entries: [
         ("aws:eks:Cluster", "accessConfig.authenticationMode", "API_AND_CONFIG_MAP", "API"),
+        ("aws:eks:Cluster", "accessConfig.bootstrapClusterCreatorAdminPermissions", True, False),
     ],
     access.stores_know_no_password: [
         ("aws:rds:Instance", "manageMasterUserPassword", False, True),

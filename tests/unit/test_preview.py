@@ -40,6 +40,20 @@ def document() -> dict[str, Any]:
     return parsed
 
 
+@pytest.fixture
+def one_agent(tmp_path: Path) -> tuple[str, ...]:
+    """Arguments that name another checkout's only agent: few resources, for what does not depend on their number."""
+    folder = tmp_path / "agents"
+    folder.mkdir()
+    text = (ROOT / ".github" / "agents" / "steam-machine.md").read_text(encoding="utf-8")
+    (folder / "lone-wolf.md").write_text(
+        text.replace("name: steam-machine", "name: lone-wolf"), encoding="utf-8"
+    )
+    geography = tmp_path / "geography.yaml"
+    geography.write_text("regions: {us-west-2: {location: Oregon, agents: [lone-wolf]}}", encoding="utf-8")
+    return "--agents", str(folder), "--geography", str(geography)
+
+
 def test_the_document_has_the_agreed_parts(document: dict[str, Any]) -> None:
     assert set(document) == {"phase", "resources", "capacity", "bill", "policies", "plan"}
     assert document["phase"] == 4
@@ -94,26 +108,18 @@ def test_phase_4_shows_the_proposals_split_beside_ours() -> None:
     assert "the proposal's: compute 800, database 250, services 150" in shown("prod")
 
 
-def test_a_stack_can_be_looked_at_in_another_phase(capsys: pytest.CaptureFixture[str]) -> None:
-    _, out, _ = run(capsys, "--stack", "prod", "--phase", "2", "--json")
+def test_a_stack_can_be_looked_at_in_another_phase(
+    one_agent: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out, _ = run(capsys, "--stack", "prod", "--phase", "2", *one_agent, "--json")
     assert json.loads(out)["phase"] == 2
     assert json.loads(out)["plan"]["stack"] == "prod"
 
 
 def test_another_checkouts_agents_and_geography_are_taken(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    one_agent: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tmp_path / "agents"
-    folder.mkdir()
-    text = (ROOT / ".github" / "agents" / "steam-machine.md").read_text(encoding="utf-8")
-    (folder / "lone-wolf.md").write_text(
-        text.replace("name: steam-machine", "name: lone-wolf"), encoding="utf-8"
-    )
-    geography = tmp_path / "geography.yaml"
-    geography.write_text("regions: {us-west-2: {location: Oregon, agents: [lone-wolf]}}", encoding="utf-8")
-    code, out, _ = run(
-        capsys, "--phase", "3", "--agents", str(folder), "--geography", str(geography), "--json"
-    )
+    code, out, _ = run(capsys, "--phase", "3", *one_agent, "--json")
     assert code == 0
     region = json.loads(out)["plan"]["regions"][0]
     assert [agent["name"] for agent in region["agents"]] == ["lone-wolf"]
@@ -144,8 +150,10 @@ def test_wrong_input_is_exit_code_1_with_the_reason(
     assert message in capsys.readouterr().err
 
 
-def test_a_broken_rule_is_exit_code_2_and_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = run(capsys, "--phase", "3", "--set", "gateOverride=", "--json")
+def test_a_broken_rule_is_exit_code_2_and_is_named(
+    one_agent: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = run(capsys, "--phase", "3", *one_agent, "--set", "gateOverride=", "--json")
     assert code == 2
     broken = {
         policy["name"]: policy["message"] for policy in json.loads(out)["policies"] if not policy["passed"]
@@ -154,9 +162,12 @@ def test_a_broken_rule_is_exit_code_2_and_is_named(capsys: pytest.CaptureFixture
     assert "after-2 says nothing" in broken["gate before phase 3"]
 
 
-def test_a_larger_group_breaks_the_ceiling_and_tells_the_sum(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = run(capsys, "--phase", "3", "--set", "homeFlexMaxSize=6")
+def test_a_larger_group_breaks_the_ceiling_and_tells_the_sum(
+    one_agent: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = run(capsys, "--phase", "3", *one_agent, "--set", "homeFlexMaxSize=6")
     assert code == 2
+    # The worst bill counts what is allowed, however few agents there are.
     worst = outlook_of("phase3").plan.bill.worst
     # One more spot node at the dearest on-demand price, with its disk.
     assert f"the worst bill is ${worst + Decimal('99.28') + Decimal('1.60'):,.2f} a month" in out
@@ -195,7 +206,7 @@ def test_a_difference_tells_dollars_resources_and_rules_in_a_pull_requests_langu
 
 
 def test_a_revision_without_a_preview_counts_as_empty(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    one_agent: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = subprocess.run(
         ["git", "-C", str(ROOT), "rev-list", "--max-parents=0", "HEAD"],
@@ -205,7 +216,7 @@ def test_a_revision_without_a_preview_counts_as_empty(
     )
     if first.returncode or not first.stdout.strip():
         pytest.skip("not a git checkout with history")
-    code, out, _ = run(capsys, "--phase", "2", "--diff", first.stdout.split()[0])
+    code, out, _ = run(capsys, "--phase", "2", *one_agent, "--diff", first.stdout.split()[0])
     assert code == 0
     assert "0 changed, 0 removed" in out
     assert "| at rest | $0.00 |" in out

@@ -52,6 +52,12 @@ def test_a_missing_setting_says_how_to_set_it() -> None:
         from_config(incomplete, stack="dev")
 
 
+@pytest.mark.parametrize("stack", ["Prod", "far-too-long", "a--b", "-a", "a_b", "3rd"])
+def test_a_stacks_name_has_to_fit_into_names_of_aws(stack: str) -> None:
+    with pytest.raises(SettingsError, match="cannot stand in names of AWS"):
+        from_config(preset("dev"), stack=stack)
+
+
 def test_values_as_pulumi_hands_them_over_mean_the_same() -> None:
     as_strings = {
         key: json.dumps(value) if isinstance(value, list | bool) else str(value)
