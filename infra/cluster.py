@@ -135,7 +135,7 @@ class Cluster(pulumi.ComponentResource):
         entry = eks.AccessEntry(
             self._scope.resource(what), cluster_name=self.eks.name, principal_arn=principal, opts=child
         )
-        return eks.AccessPolicyAssociation(
+        administrator: pulumi.Resource = eks.AccessPolicyAssociation(
             self._scope.resource(what),
             cluster_name=self.eks.name,
             principal_arn=entry.principal_arn,
@@ -143,6 +143,7 @@ class Cluster(pulumi.ComponentResource):
             access_scope={"type": "cluster"},
             opts=child,
         )
+        return administrator
 
     def _kubeconfig(self) -> pulumi.Output[str]:
         """Whoever runs `pulumi` gets a token of a quarter of an hour for their own AWS identity; none is stored."""

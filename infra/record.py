@@ -75,7 +75,7 @@ class _Monitor(MockMonitor):
         self.components: dict[tuple[str, str], str] = {}
 
     def RegisterResource(self, request: Any) -> Any:
-        urn = self.make_urn(request.parent, request.type, request.name)  # type: ignore[no-untyped-call]
+        urn = self.make_urn(request.parent, request.type, request.name)
         if request.type == STACK:
             return RegisterResourceResponse(urn=urn)
         key = request.type, request.name
@@ -93,7 +93,7 @@ class _Monitor(MockMonitor):
         )
         answer = Struct()
         answer.update(outputs)
-        return RegisterResourceResponse(urn=urn, id=id, object=answer)
+        return RegisterResourceResponse(urn=urn, id=id or "", object=answer)
 
 
 class _AtOnce(ThreadPoolExecutor):
