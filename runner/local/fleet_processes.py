@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
 import multiprocessing
-import os
-import signal
-import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+from runner.forked import LOADED_ONCE, work_forked
+
 log = logging.getLogger(__name__)
 
-_PR_SET_PDEATHSIG = 1
 _LOOK_SECONDS = 0.5
 _FIRST_RESTART_SECONDS = 0.5
 _LONGEST_RESTART_SECONDS = 30.0
-
-
-def _agent_process(variables: dict[str, str], log_file: str) -> None:
-    """Runs in the forked process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that stops everything in order
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    log_to = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(log_to, 1)
-    os.dup2(log_to, 2)
-    os.environ.clear()
-    os.environ.update(variables)
-    from runner.cli import main
-
-    sys.exit(main(["agent"]))
 
 
 class FleetProcesses:
@@ -44,7 +25,7 @@ class FleetProcesses:
         self._environments = environments
         self._logs = logs
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["runner.cli", "runner.process", "runner.execute.recall"])
+        self._context.set_forkserver_preload([*LOADED_ONCE])
         self._processes: dict[str, ForkServerProcess] = {}
         self._delays: dict[str, float] = {}
         self.restarts = 0
@@ -56,7 +37,7 @@ class FleetProcesses:
 
     def _start(self, agent: str) -> None:
         process = self._context.Process(
-            target=_agent_process,
+            target=work_forked,
             args=(dict(self._environments[agent]), str(self._logs / f"{agent}.log")),
             name=agent,
         )

@@ -54,7 +54,7 @@ IMPURE = set(
 # The plan runs without a cloud account: these import no Pulumi, not even by way of another.
 WITHOUT_PULUMI = ("infra.settings", "infra.plan", "infra.prices")
 # `python -m runner agent NAME`, 66 of them on one machine: the standard library and these.
-RUNNER_PROCESS = ("runner.__main__", "runner.cli", "runner.worker", "runner.health")
+RUNNER_PROCESS = ("runner.__main__", "runner.cli", "runner.forked", "runner.worker", "runner.health")
 RUNNER_PACKAGES = {"aiohttp", "asyncpg", "prometheus_client", "redis", "yaml"}
 # Pulumi runs `infra/` from inside the folder, where these would hide modules of those names.
 HIDING = {"queue", "secrets", "types", "platform", "redis", "kubernetes"}
@@ -218,6 +218,27 @@ def test_a_runner_process_really_loads_nothing_heavy() -> None:
     tops = {name.partition(".")[0] for name in loaded.stdout.split()}
     assert "runner" in tops
     assert tops.isdisjoint({"numpy", "openai", "pydantic", "onnxruntime", "pulumi", "rich"})
+
+
+def test_a_forked_runner_loads_nothing_that_was_not_loaded_before_the_fork() -> None:
+    # 66 of them that each load a package anew took half a minute of CPU to get ready.
+    script = """
+import importlib, sys
+from runner.forked import LOADED_ONCE
+for name in LOADED_ONCE:
+    importlib.import_module(name)
+before = set(sys.modules)
+from runner.cli import main
+assert main(["agent"]) != 0
+print(*sorted(set(sys.modules) - before))
+"""
+    variables = {"AGENT_NAME": "nobody", "DATABASE_URL": "postgresql://nowhere"}
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=variables, capture_output=True, text=True, check=True
+    )
+    assert "nobody.md" in loaded.stderr
+    assert loaded.stdout.split() == []
+    assert not any(within(name, "runner.local") for name in closure("runner.forked", read_modules(ROOT)))
 
 
 PLANTED = [
