@@ -29,7 +29,7 @@ from runner.match.history import Work, load_history
 
 REAL = Path(__file__).resolve().parent.parent.parent / "shared" / "real"
 SIZES = (66, 89, 300)
-NEVER = 1e9  # a half-life, in works
+NEVER = 1e9  # works of age at which a neighbour counts half
 PROSE_OFF = {"text": 0.0, "responsibilities": 0.0}
 WITHOUT_PROSE = definition_index.PLACES | PROSE_OFF
 
@@ -136,7 +136,7 @@ def measure(agents: Sequence[Agent], history: Sequence[Work]) -> list[Accuracy]:
         rows.append(after("  without fair share", build_ours))
         with patch.object(definition_index, "PLACES", no_definitions):
             rows.append(after("  past works alone, no fair share", build_ours))
-    with patch.object(past_works, "HALF_LIFE", NEVER):
+    with patch.object(past_works, "HALF_AT", NEVER):
         rows.append(after("  without recency", build_ours))
     return rows
 

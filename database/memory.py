@@ -306,6 +306,18 @@ FROM agent_memories WHERE state = 'succeeded' AND erased_at IS NULL ORDER BY age
 """
 
 
+_PAST_WORKS_MARK = """
+SELECT count(*), max(proven_at) FROM agent_memories WHERE state = 'succeeded' AND erased_at IS NULL
+"""
+
+
+async def past_works_mark(pool: Pool) -> tuple[int, datetime | None]:
+    """What differs as soon as the successes do: one is proven, refuted or erased."""
+    row = await pool.fetchrow(_PAST_WORKS_MARK)
+    assert row is not None
+    return row[0], row[1]
+
+
 async def past_works(pool: Pool, most: int) -> list[PastWork]:
     """The newest `most` successes of all agents, for the gateway; a runner sees only its own."""
     return [

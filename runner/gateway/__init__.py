@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
@@ -21,7 +22,14 @@ from database.current_embedder import CurrentEmbedder
 from database.embeddings import Embedder, EmbeddingSettings, open_embedder
 from database.embeddings.cache import CachedEmbedder
 from database.inbox import Delivery, mark_processed, take_deliveries
-from database.memory import Embedded, past_works, store_embedding, unembedded, vector_text
+from database.memory import (
+    Embedded,
+    past_works,
+    past_works_mark,
+    store_embedding,
+    unembedded,
+    vector_text,
+)
 from database.missions import MAX_ATTEMPTS
 from database.outbox import repeat_wakes
 from database.registry import agent_names
@@ -39,6 +47,7 @@ from runner.github import GitHub
 from runner.github.access import open_github
 from runner.health import Health, serve
 from runner.match.history import Work, load_history
+from runner.match.scope import refuse_swallowing
 from runner.page.briefs import web_address
 from runner.page.page import Page
 from runner.page.status import Status
@@ -58,6 +67,9 @@ _EMBED_SECONDS = (
     30.0  # looking costs PostgreSQL a plan over all partitions; what may prove an outcome wakes it
 )
 _LEARN_SECONDS = 60.0
+_LEARN_REST = (
+    30.0  # times what learning took: it computes beside the intake, and takes 3 % of the time at most
+)
 _PRUNE_SECONDS = 3600.0
 _HISTORY_WORKS = 5_000
 _CONNECTIONS = 10
@@ -79,6 +91,8 @@ class Gateway:
     new_delivery: asyncio.Event = field(default_factory=asyncio.Event)
     new_wake: asyncio.Event = field(default_factory=asyncio.Event)
     new_lesson: asyncio.Event = field(default_factory=asyncio.Event)
+    _learnt: object = None
+    _learn_after: float = 0.0
     _deliveries: Counter = field(init=False)
 
     def __post_init__(self) -> None:
@@ -138,8 +152,10 @@ class Gateway:
             if wake is None or pause == 0.0:
                 await asyncio.sleep(pause)
                 continue
+            # `wait_for` of Python 3.11 loses a cancellation that comes together with the wake-up: no stop ever then.
             with suppress(TimeoutError):
-                await asyncio.wait_for(wake.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await wake.wait()
             wake.clear()
 
     async def _take(self) -> int:
@@ -266,14 +282,19 @@ class Gateway:
         return len(waiting)
 
     async def _learn(self) -> None:
-        """Let the matcher know what agents really did, when there is more of it."""
+        """Let the matcher know what agents really did, when that has changed and it has rested from the last time."""
+        mark = await past_works_mark(self.pool)
+        if mark == self._learnt or time.monotonic() < self._learn_after:
+            return
         own = [
             Work(work.number, work.agent, work.title, work.body, work.labels, work.files, work.proven_at)
             for work in await past_works(self.pool, _HISTORY_WORKS)
         ]
         history = sorted((*self.history, *own), key=lambda work: (work.merged_at, work.number))
-        if own and len(history) != self.intake.matchers.history_size:
-            await asyncio.to_thread(self.intake.matchers.learn, history)
+        began = time.monotonic()
+        await asyncio.to_thread(self.intake.matchers.learn, history)
+        self._learnt = mark
+        self._learn_after = time.monotonic() + _LEARN_REST * (time.monotonic() - began)
 
     async def _reconcile(self) -> None:
         found = await reconcile(self.pool, self.github, self.intake.geography, self.intake.zone)
@@ -288,7 +309,22 @@ async def run_gateway(
     started: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Serve until `stop`. `started` gets the port once requests are answered, which is before it is ready."""
+    serving = asyncio.create_task(_serve(settings, started))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            serving.result()
+    finally:
+        for task in (serving, stopping):
+            task.cancel()
+        await asyncio.gather(serving, stopping, return_exceptions=True)
+
+
+async def _serve(settings: GatewaySettings, started: Callable[[int], None]) -> None:
+    """Serve until cancelled, which may come at any moment of the start as well."""
     agents = load_agents(settings.agents_folder)
+    refuse_swallowing(agents)
     geography = load_geography(settings.geography, agents) if settings.geography else local_geography(agents)
     history = load_history(settings.history) if settings.history else ()
     health = Health()
@@ -336,16 +372,7 @@ async def run_gateway(
             stack.push_async_callback(gateway.embedder.close)
         await gateway.set_caps()
         health.found("start")
-        loops = asyncio.create_task(gateway.run())
-        stopping = asyncio.create_task(stop.wait())
-        try:
-            await asyncio.wait({loops, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if loops.done():
-                loops.result()
-        finally:
-            for task in (loops, stopping):
-                task.cancel()
-            await asyncio.gather(loops, stopping, return_exceptions=True)
+        await gateway.run()
 
 
 async def _open_embedder(settings: EmbeddingSettings, cache: redis.asyncio.Redis | None) -> Embedder:

@@ -22,7 +22,6 @@ class Matchers:
         self._geography = geography
         self._names = {agent.resource_name: agent.name for agent in agents}
         self._by_zone: dict[Zone, Matcher | None] = {}
-        self.history_size = 0
         self.learn(history)
 
     def learn(self, history: Sequence[Work]) -> None:
@@ -36,7 +35,6 @@ class Matchers:
                 by_agents[key] = Matcher(agents, history)
             by_zone[zone] = by_agents[key]
         self._by_zone = by_zone
-        self.history_size = len(history)
 
     def match(self, issue: Issue, zone: Zone) -> Match:
         """The specialist for `issue` among those of `zone`, or an abstention."""

@@ -13,7 +13,7 @@ from runner.match.terms import Terms
 
 NEIGHBOURS = 50
 POINTS = 45.0  # for one past work that says exactly the same, done just now
-HALF_LIFE = 20  # works after which a neighbour counts half: who does what changes within days
+HALF_AT = 40  # works of age at which a neighbour counts half, a third at twice that: practice changes
 REMEMBERED = 3_000  # newest works with a known agent that are searched
 
 
@@ -64,9 +64,7 @@ class PastWorks:
         nearest = heapq.nlargest(NEIGHBOURS + 1, likeness.items(), key=lambda item: (item[1], item[0]))
         newest = len(self._works) - 1
         return [
-            Neighbour(
-                self._works[i], self._agents[i], like, POINTS * like * 0.5 ** ((newest - i) / HALF_LIFE)
-            )
+            Neighbour(self._works[i], self._agents[i], like, POINTS * like / (1 + (newest - i) / HALF_AT))
             for i, like in nearest
             if self._works[i].number != number
         ][:NEIGHBOURS]
