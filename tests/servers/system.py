@@ -17,6 +17,7 @@ from runner.local.embedded import EmbeddedRedis
 from runner.localgithub import LocalGitHub, LocalGitHubSettings
 from runner.process import run_agent
 from runner.settings import GatewaySettings, RunnerSettings
+from runner.worker import OnStep, no_hook
 from tests.servers.conftest import Database, write_definitions
 
 SECRET = "0123456789abcdef-of-the-tests"
@@ -84,9 +85,9 @@ class System:
             **variables,
         }
 
-    def start_runner(self, agent: str, **variables: str) -> asyncio.Event:
+    def start_runner(self, agent: str, on_step: OnStep = no_hook, **variables: str) -> asyncio.Event:
         settings = RunnerSettings.from_environment(self.runner_variables(agent, **variables))
-        return self._start(lambda stop: run_agent(settings, stop))
+        return self._start(lambda stop: run_agent(settings, stop, on_step))
 
     def start_runners(self) -> None:
         for agent, _ in AGENTS:
