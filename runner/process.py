@@ -13,6 +13,7 @@ from aiohttp import web
 
 from database.connect import Pool, open_pool
 from runner.agents import load_agent
+from runner.cancelled import raise_if_cancelled
 from runner.choose_executor import open_executor
 from runner.health import Health, serve
 from runner.presence import PRESENCE_SECONDS, tell_presence
@@ -106,6 +107,7 @@ async def _tell_presence(
     while True:
         with suppress(*AWAY):
             await tell_presence(client, settings.agent, settings.runner_id, port=port, ready=health.ready)
+        raise_if_cancelled()
         await asyncio.sleep(PRESENCE_SECONDS)
 
 

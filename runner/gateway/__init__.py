@@ -37,6 +37,7 @@ from database.retention import Retention, load_retention, prune
 from database.spending import set_cap
 from errors import AgentsCloudError, RateLimited, SettingsError, Unavailable
 from runner.agents import load_agents
+from runner.cancelled import raise_if_cancelled
 from runner.gateway.intake import Intake, text_to_embed
 from runner.gateway.matchers import Matchers
 from runner.gateway.reconcile import reconcile
@@ -149,10 +150,11 @@ class Gateway:
                 pause = max(idle, _AWAY_SECONDS)
             else:
                 self.health.found("database")
+            raise_if_cancelled()
             if wake is None or pause == 0.0:
                 await asyncio.sleep(pause)
                 continue
-            # `wait_for` of Python 3.11 loses a cancellation that comes together with the wake-up: no stop ever then.
+            # No `wait_for`: see raise_if_cancelled.
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await wake.wait()

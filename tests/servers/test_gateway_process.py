@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from functools import partial
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -13,7 +16,8 @@ from runner.gateway.matchers import Matchers
 from runner.geography import local_geography
 from runner.health import Health
 from runner.local.embedded import free_port
-from runner.settings import GatewaySettings
+from runner.process import _tell_presence
+from runner.settings import GatewaySettings, RunnerSettings
 from tests.servers.conftest import write_definitions
 from tests.servers.memories import remember
 from tests.servers.system import AGENTS, SECRET
@@ -98,6 +102,34 @@ async def test_a_stop_that_comes_together_with_a_wake_up_is_not_lost(turns):
     loop.cancel()
     done, _ = await asyncio.wait([loop], timeout=1)
     assert done, "the loop lost its cancellation"
+
+
+async def swallow(begun: asyncio.Event) -> None:
+    """What redis-py does with a cancellation that comes in the wrong moment."""
+    begun.set()
+    with suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()
+
+
+async def test_a_loop_of_the_gateway_ends_though_a_library_swallowed_its_cancellation():
+    nothing, begun = cast(Any, None), asyncio.Event()
+    gateway = Gateway(nothing, nothing, nothing, Health(), nothing, nothing, nothing, ())
+    loop = asyncio.create_task(gateway._loop("test", partial(swallow, begun), 3600.0))
+    await begun.wait()
+    loop.cancel()
+    done, _ = await asyncio.wait([loop], timeout=5)
+    assert done
+
+
+async def test_a_runner_stops_telling_that_it_lives_though_a_library_swallowed_the_cancellation(variables):
+    begun = asyncio.Event()
+    client = cast(Any, SimpleNamespace(set=lambda *_, **__: swallow(begun)))
+    settings = RunnerSettings.from_environment({**variables, "AGENT_NAME": "cloud-architect"})
+    telling = asyncio.create_task(_tell_presence(client, settings, Health(), 8080))
+    await begun.wait()
+    telling.cancel()
+    done, _ = await asyncio.wait([telling], timeout=5)
+    assert done
 
 
 async def test_a_gateway_refuses_a_definition_that_swallows_the_others(variables, tmp_path):
