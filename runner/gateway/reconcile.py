@@ -64,23 +64,25 @@ async def _reconcile_one(
     known = {row["issue_number"] for row in await connection.fetch(_KNOWN, repository, numbers)}
     found = 0
     for issue in issues:
-        if issue["number"] not in known:
-            found += await store_delivery(
-                connection, _delivery(repository, issue), _digest(repository, issue)
-            )
+        if issue["number"] in known:
+            continue
+        # Who labelled it may spend where its author may not, and that webhook was lost as well.
+        events = await github.label_events(repository, issue["number"]) if issue.get("labels") else []
+        labelled = {event.label: event.actor for event in events if event.actor and not event.by_bot}
+        found += await _store(connection, repository, issue, "opened", sender=issue.get("user"))
+        for label, person in labelled.items():
+            sender = {"login": person, "type": "User"}
+            await _store(connection, repository, issue, "labeled", sender=sender, label={"name": label})
     return found
 
 
-def _delivery(repository: str, issue: Mapping[str, Any]) -> Delivery:
-    payload = {
-        "action": "opened",
-        "issue": issue,
-        "repository": {"full_name": repository},
-        "sender": issue.get("user"),
-    }
-    return Delivery(f"reconcile:{_digest(repository, issue)[:40]}", "issues", repository, payload)
-
-
-def _digest(repository: str, issue: Mapping[str, Any]) -> str:
-    """The same issue is found only once, whatever changes in it."""
-    return hashlib.sha256(json.dumps([repository, issue["number"]]).encode()).hexdigest()
+async def _store(
+    connection: Connection, repository: str, issue: Mapping[str, Any], action: str, **rest: Any
+) -> bool:
+    """What GitHub would have delivered. The same is found only once, whatever else changes in the issue."""
+    payload = {"action": action, "issue": issue, "repository": {"full_name": repository}, **rest}
+    what = [repository, issue["number"], action, rest.get("label")]
+    digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()
+    return await store_delivery(
+        connection, Delivery(f"reconcile:{digest[:40]}", "issues", repository, payload), digest
+    )

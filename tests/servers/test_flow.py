@@ -181,6 +181,21 @@ async def test_paid_work_waits_for_someone_who_may_spend(system: System):
     assert (await system.until_state(stranger, "queued"))["approved_by"] == "owner"
 
 
+async def test_who_labelled_an_issue_counts_although_both_webhooks_were_lost(system: System):
+    system.github.grant(REPOSITORY, "owner", "write")
+    labelled = system.github.open_issue(REPOSITORY, CLOUD, author="stranger")
+    system.github.label(REPOSITORY, labelled, "approved", "owner")
+    botched = system.github.open_issue(REPOSITORY, DOCS, author="stranger")
+    system.github.label(REPOSITORY, botched, "approved", "some[bot]")
+    await system.start_gateway(EXECUTOR="model", RECONCILE_SECONDS="1")
+    system.github.open_issue(REPOSITORY, NOBODY, author="owner")  # tells the gateway of the repository
+    assert (await system.until_state(labelled, "queued"))["approved_by"] == "owner"
+    await system.until(
+        "SELECT EXISTS (SELECT FROM missions WHERE issue_number = $1 AND unchecked_logins = '{}')", botched
+    )
+    assert (await system.mission(botched))["state"] == "waiting"
+
+
 async def test_missions_are_worked_without_redis(system: System):
     await system.start_gateway(REDIS_URL="")
     for agent, _ in AGENTS:
