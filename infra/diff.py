@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from errors import SettingsError
+from infra.policy.data import replaced_data
 
 MARKER = "<!-- agents-cloud preview -->"  # by which a workflow finds the comment that it updates
 TIMEOUT_SECONDS = 300
@@ -22,7 +23,7 @@ EMPTY: dict[str, Any] = {
     "resources": [],
     "bill": {"base": 0.0, "worst": 0.0, "lines": []},
     "policies": [],
-    "plan": {"inputs": {}},
+    "plan": {"inputs": {}, "data": {}},
 }
 
 
@@ -62,6 +63,12 @@ def difference(before: dict[str, Any], after: dict[str, Any], revision: str) -> 
     return "\n".join(
         [MARKER, *_bill(before, after, revision), *_resources(before, after), *_rules(before, after), ""]
     )
+
+
+def lost_data(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """What holds data in `before` and would be replaced or deleted by `after`."""
+    # A revision from before this rule does not tell which inputs hold its data in place.
+    return list(replaced_data(before["plan"].get("data", {}), after["plan"]["data"]))
 
 
 def _bill(before: dict[str, Any], after: dict[str, Any], revision: str) -> Iterator[str]:
@@ -126,7 +133,9 @@ def _resources(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
 def _rules(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
     broken = [policy for policy in after["policies"] if not policy["passed"]]
     already = {policy["name"] for policy in before["policies"] if not policy["passed"]}
-    if not broken:
+    lost = lost_data(before, after)
+    yield from (f"- **data-stays** (newly broken): {message}" for message in lost)
+    if not broken and not lost:
         yield f"**Rules**: all {len(after['policies'])} hold."
     for policy in broken:
         since = "was broken before" if policy["name"] in already else "newly broken"

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from infra.outlook import Outlook
-from infra.shapes import Bill, NodeGroupPlan, RegionPlan, Resource
+from infra.policy.data import fixed_inputs
+from infra.shapes import Bill, NodeGroupPlan, RegionPlan
 
 
 def to_document(outlook: Outlook) -> dict[str, Any]:
@@ -52,7 +53,8 @@ def to_document(outlook: Outlook) -> dict[str, Any]:
             "regions": [_region(region) for region in plan.regions],
             "costs": _costs(plan.bill),
             "findings": [{"rule": finding.rule, "message": finding.message} for finding in plan.findings],
-            "inputs": {_key(resource): _digest(resource.inputs) for resource in outlook.resources},
+            "inputs": {resource.key: _digest(resource.inputs) for resource in outlook.resources},
+            "data": fixed_inputs(outlook.resources),
         },
     }
 
@@ -127,10 +129,6 @@ def _costs(bill: Bill) -> dict[str, Any]:
         },
         "over_github_actions": {str(actions): float(more) for actions, more in bill.break_even},
     }
-
-
-def _key(resource: Resource) -> str:
-    return f"{resource.region} {resource.type} {resource.name}"
 
 
 def _digest(inputs: Mapping[str, object]) -> str:

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from errors import AgentsCloudError, SettingsError
 from infra.config import read_stack
-from infra.diff import difference, document_at
+from infra.diff import difference, document_at, lost_data
 from infra.document import to_document
 from infra.outlook import look
 from infra.show import show
@@ -37,7 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         before = document_at(ROOT, options.diff, _inherited(options)) if options.diff is not None else None
         outlook = look(ROOT, config, stack)
         if before is not None:
-            sys.stdout.write(difference(before, to_document(outlook), options.diff))
+            after = to_document(outlook)
+            sys.stdout.write(difference(before, after, options.diff))
+            if lost_data(before, after):
+                return RULE_BROKEN
         elif options.json:
             json.dump(to_document(outlook), sys.stdout, indent=1)
             sys.stdout.write("\n")

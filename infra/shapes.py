@@ -257,6 +257,11 @@ class Resource:
     unknown: frozenset[str] = frozenset()
     """Inputs that are known only after `up`; never so where the resource was recorded."""
 
+    @property
+    def key(self) -> str:
+        """What tells it from all others in a preview's document."""
+        return f"{self.region} {self.type} {self.name}"
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

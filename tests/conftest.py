@@ -41,7 +41,7 @@ class Ring:
 GO = "install Go 1.26 or newer (https://go.dev/dl)"
 # The first test of a Go ring also builds its tools.
 RINGS = (
-    Ring("unit", 30),
+    Ring("unit", 60),
     Ring("servers", 120),
     Ring("engine", 1800, (("pulumi", "go"),), f"{GO}, from which the Pulumi CLI is built"),
     Ring("cluster", 1800, (("go",), ("kubectl",)), f"{GO} and apt-get install kubernetes-client"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 
 from infra.policy.rule import Subject, at, entries
 from infra.replacements import holds_data, replacing
@@ -14,30 +15,44 @@ def data_is_protected(subject: Subject) -> Iterator[str]:
     if not subject.settings.protect:
         return
     for resource in subject.resources:
-        # Only the subnets of the data tier hold data.
-        if resource.type == "aws:ec2/subnet:Subnet" and "data" not in resource.name:
-            continue
-        if holds_data(resource.type) and not resource.protected:
+        if _holds_data(resource) and not resource.protected:
             yield f"{resource.name} ({resource.type}) holds data and is not protected: a change could replace it"
     for resource in subject.of("aws:rds:Instance"):
         if resource.inputs.get("deletionProtection") is not True:
             yield f"{resource.name} can be deleted in AWS: set deletionProtection"
 
 
-def replaced_data(before: Sequence[Resource], after: Sequence[Resource]) -> Iterator[str]:
-    """What holds data and would be replaced or deleted between two states of the program."""
-    new = {(resource.type, resource.name): resource for resource in after}
-    for old in before:
-        if not holds_data(old.type):
+def fixed_inputs(resources: Sequence[Resource]) -> dict[str, dict[str, str]]:
+    """Key of each resource that holds data → path of each input whose change would replace it → its value, as JSON."""
+    return {
+        resource.key: {
+            path: json.dumps(at(resource.inputs, *path.split(".")), sort_keys=True, default=str)
+            for path in sorted(replacing(resource.type))
+        }
+        for resource in resources
+        if _holds_data(resource)
+    }
+
+
+def replaced_data(
+    before: Mapping[str, Mapping[str, str]], after: Mapping[str, Mapping[str, str]]
+) -> Iterator[str]:
+    """What holds data and would be replaced or deleted between two states of the program, each as `fixed_inputs`."""
+    for key, inputs in before.items():
+        if key not in after:
+            yield f"{key} holds data and would be deleted"
             continue
-        resource = new.get((old.type, old.name))
-        if resource is None:
-            yield f"{old.name} ({old.type}) holds data and would be deleted"
-            continue
-        for path in sorted(replacing(old.type)):
-            steps = path.split(".")
-            if at(old.inputs, *steps) != at(resource.inputs, *steps):
-                yield f"{old.name} ({old.type}) holds data and would be replaced: {path} changes"
+        for path, value in inputs.items():
+            now = after[key].get(path, value)
+            if now != value:
+                yield f"{key} holds data and would be replaced: {path} changes from {value} to {now}"
+
+
+def _holds_data(resource: Resource) -> bool:
+    """Of the subnets, only those of the data tier do."""
+    if resource.type == "aws:ec2/subnet:Subnet" and "data" not in resource.name:
+        return False
+    return holds_data(resource.type)
 
 
 def data_is_backed_up(subject: Subject) -> Iterator[str]:

@@ -287,10 +287,15 @@ def test_a_replacement_of_data_is_seen_before_it_happens(clusters: Subject) -> N
     database = next(clusters.of("aws:rds:Instance"))
     larger = replace(database, inputs={**database.inputs, "instanceClass": "db.m7g.large"})
     renamed = replace(database, inputs={**database.inputs, "dbName": "other"})
-    assert list(data.replaced_data([database], [larger])) == []
-    (message,) = data.replaced_data([database], [renamed])
-    assert "dbName" in message
-    (message,) = data.replaced_data([database], [])
+
+    def lost(*after: Resource) -> list[str]:
+        return list(data.replaced_data(data.fixed_inputs([database]), data.fixed_inputs(after)))
+
+    assert lost(database) == []
+    assert lost(larger) == []
+    (message,) = lost(renamed)
+    assert 'dbName changes from "agents" to "other"' in message
+    (message,) = lost()
     assert "deleted" in message
 
 

@@ -189,7 +189,7 @@ def test_a_difference_tells_dollars_resources_and_rules_in_a_pull_requests_langu
             "phase": 3,
             "bill": {"base": base, "worst": 2 * base, "budget": 600, "ceiling": 1000, "lines": [line]},
             "policies": [{"name": "bill at rest", "passed": passed, "message": f"{base} of 600"}],
-            "plan": {"inputs": inputs},
+            "plan": {"inputs": inputs, "data": {}},
         }
 
     before = state(500.0, {"us-west-2 aws:kms/key:Key a": "1", "us-west-2 aws:kms/key:Key b": "1"}, True)
@@ -203,6 +203,25 @@ def test_a_difference_tells_dollars_resources_and_rules_in_a_pull_requests_langu
     assert "- changed: 1 × `aws:kms/key:Key` in us-west-2: a" in text
     assert "- removed: 1 × `aws:kms/key:Key` in us-west-2: b" in text
     assert "**bill at rest** (newly broken): 650.5 of 600" in text
+
+
+def test_a_change_that_would_replace_data_breaks_a_rule_and_names_the_input(
+    one_agent: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("--phase", "2", *one_agent)
+    _, told, _ = run(capsys, *arguments, "--json")
+    before = json.loads(told)
+    monkeypatch.setattr("infra.preview.document_at", lambda *_: before)
+    code, out, _ = run(capsys, *arguments, "--diff", "main")
+    assert (code, "data-stays" in out) == (0, False)
+    (database,) = (key for key in before["plan"]["data"] if "aws:rds/instance:Instance" in key)
+    before["plan"]["data"][database]["dbName"] = '"former"'
+    code, out, _ = run(capsys, *arguments, "--diff", "main")
+    assert code == 2
+    assert (
+        f"**data-stays** (newly broken): {database} holds data and would be replaced: dbName changes" in out
+    )
+    assert "**Rules**: all" not in out
 
 
 def test_a_revision_without_a_preview_counts_as_empty(
