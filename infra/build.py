@@ -37,7 +37,7 @@ def build(settings: Settings, plan: Plan, widest: Callable[[], Plan] | None = No
     zone = None if settings.hosted_zone_id else new_zone(home.scope, in_home)
     zone_id = zone.zone_id if zone else settings.hosted_zone_id
     delivery = Delivery(home.scope, in_home)
-    regions = [Region(tier, zone_id, definitions, geography, delivery.roles["deploy"]) for tier in tiers]
+    regions = [Region(tier, zone_id, definitions, geography, delivery.roles) for tier in tiers]
     if len(regions) == 2:
         Peering(*regions)
     if settings.account_budgets:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -25,7 +25,7 @@ class Cluster(pulumi.ComponentResource):
         scope: Scope,
         network: Network,
         key: kms.Key,
-        deploy_role: pulumi.Input[str],
+        github_roles: Mapping[str, pulumi.Input[str]],
         opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__("agents-cloud:infra:Cluster", scope.resource("cluster"), None, opts)
@@ -79,9 +79,11 @@ class Cluster(pulumi.ComponentResource):
                 "add your own role to adminPrincipals"
             )
         administrators = [
-            self._administrator(f"admin-{number}", principal)
-            for number, principal in enumerate([deploy_role, *settings.admin_principals])
+            self._let_in(f"admin-{number}", principal, "AmazonEKSClusterAdminPolicy")
+            for number, principal in enumerate([github_roles["deploy"], *settings.admin_principals])
         ]
+        # A pull request's preview reads all but Secrets; Pulumi then compares without the API server's dry run.
+        self._let_in("viewer", github_roles["preview"], "AmazonEKSViewPolicy")
         # The CNI and the agent that gives pods their roles come before nodes: without them none gets ready.
         self.identity_agent = self.addon("eks-pod-identity-agent")
         self.provider = kubernetes.Provider(
@@ -130,20 +132,21 @@ class Cluster(pulumi.ComponentResource):
             ignore_changes=ignored,
         )
 
-    def _administrator(self, what: str, principal: pulumi.Input[str]) -> pulumi.Resource:
+    def _let_in(self, what: str, principal: pulumi.Input[str], policy: str) -> pulumi.Resource:
+        """Let an IAM principal do in the cluster what an access policy of EKS says."""
         child = pulumi.ResourceOptions(parent=self)
         entry = eks.AccessEntry(
             self._scope.resource(what), cluster_name=self.eks.name, principal_arn=principal, opts=child
         )
-        administrator: pulumi.Resource = eks.AccessPolicyAssociation(
+        allowed: pulumi.Resource = eks.AccessPolicyAssociation(
             self._scope.resource(what),
             cluster_name=self.eks.name,
             principal_arn=entry.principal_arn,
-            policy_arn="arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy",
+            policy_arn=f"arn:aws:eks::aws:cluster-access-policy/{policy}",
             access_scope={"type": "cluster"},
             opts=child,
         )
-        return administrator
+        return allowed
 
     def _kubeconfig(self) -> pulumi.Output[str]:
         """Whoever runs `pulumi` gets a token of a quarter of an hour for their own AWS identity; none is stored."""

@@ -70,7 +70,19 @@ class Delivery(pulumi.ComponentResource):
             "preview",
             federated_trust(provider, ISSUER, [pull]),
             managed=["ReadOnlyAccess"],
-            statements=[decrypt],
+            statements=[
+                decrypt,
+                # Through a node to the private API of the stack's clusters (.ci/cluster-tunnel).
+                allow(
+                    ["ssm:StartSession"],
+                    f"arn:aws:ec2:*:{account}:instance/*",
+                    StringEquals={"ssm:resourceTag/eks:cluster-name": scope.prefix},
+                ),
+                allow(
+                    ["ssm:StartSession"],
+                    "arn:aws:ssm:*::document/AWS-StartPortForwardingSessionToRemoteHost",
+                ),
+            ],
             opts=child,
         )
         regions = sorted(

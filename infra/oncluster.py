@@ -46,7 +46,7 @@ class OnCluster(pulumi.ComponentResource):
         credentials: Credentials,
         definitions: Mapping[str, Agent],
         geography: str,
-        deploy_role: pulumi.Input[str],
+        github_roles: Mapping[str, pulumi.Input[str]],
     ) -> None:
         scope = region.scope
         super().__init__(
@@ -57,7 +57,7 @@ class OnCluster(pulumi.ComponentResource):
         )
         self._region, self._scope, self._definitions = region, scope, definitions
         child = pulumi.ResourceOptions(parent=self)
-        self.cluster = Cluster(scope, region.data.network, region.data.key, deploy_role, child)
+        self.cluster = Cluster(scope, region.data.network, region.data.key, github_roles, child)
         self._cache = Cache(scope, region.data.network, region.data.key, child)
         for store in (region.data.datastore.admit, self._cache.admit):
             store("cluster", group=self.cluster.node_group_id)

@@ -25,7 +25,7 @@ class Region(pulumi.ComponentResource):
         zone_id: pulumi.Input[str],
         definitions: Mapping[str, Agent],
         geography: str,
-        deploy_role: pulumi.Input[str],
+        github_roles: Mapping[str, pulumi.Input[str]],
     ) -> None:
         self.data = data
         self.scope = scope = data.scope
@@ -58,7 +58,7 @@ class Region(pulumi.ComponentResource):
             on_host = OnHost(self, credentials, definitions, geography)
             self.outputs |= {"host": on_host.host.instance.id}
         else:
-            self.on_cluster = OnCluster(self, credentials, definitions, geography, deploy_role)
+            self.on_cluster = OnCluster(self, credentials, definitions, geography, github_roles)
             cluster = self.on_cluster.cluster.eks
             self.outputs |= {"cluster": cluster.name, "clusterEndpoint": cluster.endpoint}
         self.register_outputs({})

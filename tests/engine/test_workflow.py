@@ -37,6 +37,8 @@ def checkout(tmp_path: Path) -> Path:
     """A clone with a change that costs money, on top of what is committed."""
     clone = tmp_path / "clone"
     _git(tmp_path, "clone", "--quiet", str(ROOT), str(clone))
+    # Of a detached checkout the clone has no branch, and the runner copies no empty `.git/refs`.
+    _git(clone, "checkout", "--quiet", "-B", "change")
     (clone / ".venv").symlink_to(ROOT / ".venv")
     stack = clone / "Pulumi.dev.yaml"
     stack.write_text(stack.read_text() + "  agents-cloud:databaseStorageGb: 35\n")

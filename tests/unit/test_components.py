@@ -89,8 +89,13 @@ def test_longest_role_names_fit_for_every_stack_and_region() -> None:
 def test_whoever_runs_pulumi_is_let_into_the_cluster_by_an_entry_that_stands_in_the_program() -> None:
     (cluster,) = _of("phase3", CLUSTER)
     assert cluster.inputs["accessConfig"]["bootstrapClusterCreatorAdminPermissions"] is False
-    (entry,) = _of("phase3", "aws:eks/accessEntry:AccessEntry")
-    assert entry.inputs["principalArn"].endswith(":role/agents-cloud-phase3-us-west-2-deploy")
+    allowed = {
+        association.inputs["principalArn"].rsplit("-", 1)[1]: association.inputs["policyArn"].rsplit("/", 1)[
+            1
+        ]
+        for association in _of("phase3", "aws:eks/accessPolicyAssociation:AccessPolicyAssociation")
+    }
+    assert allowed == {"deploy": "AmazonEKSClusterAdminPolicy", "preview": "AmazonEKSViewPolicy"}
 
 
 def test_what_would_replace_a_database_is_the_same_in_every_phase() -> None:
