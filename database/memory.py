@@ -18,6 +18,7 @@ import asyncpg
 from database.calibration import TEXT_ALONE, calibration_for
 from database.connect import Connection, Pool
 from database.similarity import Candidate, score
+from database.vectors import Space, Unembedded
 from errors import EmbeddingMismatch
 
 RECALL_LIMIT = 5
@@ -251,29 +252,21 @@ async def judge_outcome(
     return memory
 
 
-@dataclass(frozen=True, slots=True)
-class Unembedded:
-    """A success that has no embedding of the current model yet."""
-
-    agent: str
-    memory_id: UUID
-    text: str
-
-
 _UNEMBEDDED = """
 SELECT m.agent_name, m.id, m.issue_title || E'\\n' || m.issue_body AS text
 FROM agent_memories m
 WHERE m.state = 'succeeded' AND m.erased_at IS NULL AND NOT EXISTS (
-    SELECT FROM agent_memory_embeddings e WHERE e.agent_name = m.agent_name AND e.memory_id = m.id AND e.model = $1)
-ORDER BY m.proven_at LIMIT $2
+    SELECT FROM agent_memory_embeddings e
+    WHERE e.agent_name = m.agent_name AND e.memory_id = m.id AND e.model = $1 AND e.dimension = $2 AND e.version = $3)
+ORDER BY m.proven_at LIMIT $4
 """
 _STORE_EMBEDDING = "SELECT store_embedding($1, $2, $3, $4, $5::vector)"
 
 
-async def unembedded(pool: Pool, model: str, most: int) -> list[Unembedded]:
-    """Successes that wait for an embedding of `model`, longest first."""
-    rows = await pool.fetch(_UNEMBEDDED, model, most)
-    return [Unembedded(row["agent_name"], row["id"], row["text"]) for row in rows]
+async def unembedded(pool: Pool, space: Space, most: int) -> list[Unembedded]:
+    """Successes that wait for a vector in `space`, longest first."""
+    rows = await pool.fetch(_UNEMBEDDED, space.model, space.dimension, space.version, most)
+    return [Unembedded(*row) for row in rows]
 
 
 async def store_embedding(

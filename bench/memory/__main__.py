@@ -1,8 +1,11 @@
-"""`python -m bench.memory --size S|M|L|text --seeds N [--json]`: our memory beside mem0 and LangGraph.
+"""`python -m bench.memory --size S|M|L|text [--seeds N] [--stores N] [--json]`: our memory beside mem0 and LangGraph.
 
 Every contender runs on the same PostgreSQL, stores the same vectors and is asked the same questions, one after the
-other, in an order that turns with the seed. Ours: row-level security on, each agent through its own role, which is no
-superuser. The peers: as they come, and tuned (`anchors` of docs/memory.md). Embedding is not part of it.
+other, in an order that turns with the store. Ours: row-level security on, each agent through its own role, which is no
+superuser. The peers: as they come, and tuned. Embedding is not part of it.
+
+Each seed has its 1,000 questions. How many seeds have stores of their own is `--stores`: all of S and text, one of M
+and L, where a store takes many minutes. Peers load 3,200 rows by their own means, which is timed; the others are copied.
 """
 
 from __future__ import annotations
@@ -11,17 +14,18 @@ import argparse
 import asyncio
 import json
 import os
-import statistics
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.memory.answers import Judged, judge, milliseconds
+from bench.memory.answers import judge, milliseconds
 from bench.memory.contender import Answered, Job, Loaded, Name
 from bench.memory.corpus import SIZES, Corpus, Kind, from_texts, made_up
 from bench.memory.ours import PASSWORD
+from bench.memory.rounds import CLIENTS, QUESTIONS, Asked, Round, targets, told
 from bench.memory.texts import embedded_texts
 from database.connect import open_connection
 from database.migrate import migrate
@@ -31,61 +35,44 @@ from runner.local.embedded import EmbeddedPostgres
 ROOT = Path(__file__).resolve().parent.parent.parent
 JUDGES = ROOT / ".venv-judges" / "bin" / "python"
 PYTHONS: dict[Name, str] = {"ours": sys.executable, "mem0": str(JUDGES), "langgraph": str(JUDGES)}
-QUESTIONS, WARM_UP = 1_000, 100
-CLIENTS = (1, 8, 32)
+NAMES: tuple[Name, ...] = ("ours", "mem0", "langgraph")
+WARM_UP = 100
+SHARED_BUFFERS = "2GB"  # so that no contender's index is slow for want of memory
 _TUNING = ("hnsw.iterative_scan = 'relaxed_order'", "hnsw.ef_search = 200")
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
-    """One contender with one seed."""
-
-    contender: str
-    seed: int
-    loaded: Loaded
-    judged: Judged
-    p50_ms: float
-    """One client."""
-    p99_ms: float
-    per_second: dict[int, float]
-    """Questions a second, by clients."""
-    cpu_ms: float
-    """Of client and server for one question; less at the mercy of what else the machine does."""
-    reached: int
-    """Of 100 tries for another agent's memories by the asker's own means."""
-    mib: int
-    load_average: float
-
-
-async def run(size: str, kind: Kind, seed: int) -> list[Round]:
-    """All contenders, on a server of their own."""
+async def run(size: str, kind: Kind, seeds: Sequence[int], names: Sequence[Name]) -> list[Round]:
+    """All contenders with one store and the questions of `seeds`, on a server of their own."""
     with tempfile.TemporaryDirectory(prefix="bench-memory-") as name:
         folder = Path(name)
-        corpus = _corpus(size, kind, seed)
+        corpus = _corpus(size, kind, seeds)
         corpus.save(folder)
-        server = EmbeddedPostgres(folder / "postgres", password=PASSWORD)
+        server = EmbeddedPostgres(
+            folder / "postgres", password=PASSWORD, settings={"shared_buffers": SHARED_BUFFERS}
+        )
         await server.start()
         try:
-            contenders: list[Name] = ["ours", "mem0", "langgraph"]
-            turned = contenders[seed % 3 :] + contenders[: seed % 3]
+            start = seeds[0] % len(names)
+            turned = (*names[start:], *names[:start])
             return [
                 each
                 for contender in turned
-                for each in await _contend(contender, server, folder, corpus, seed)
+                for each in await _contend(contender, server, folder, corpus, seeds)
             ]
         finally:
             await server.stop()
 
 
-def _corpus(size: str, kind: Kind, seed: int) -> Corpus:
+def _corpus(size: str, kind: Kind, seeds: Sequence[int]) -> Corpus:
+    questions = QUESTIONS * len(seeds)
     if kind == "text":
-        vectors, titles = embedded_texts(QUESTIONS)
-        return from_texts(vectors, titles, seed, QUESTIONS)
-    return made_up(kind, SIZES[size], seed, QUESTIONS)
+        vectors, titles = embedded_texts(questions)
+        return from_texts(vectors, titles, seeds[0], questions)
+    return made_up(kind, SIZES[size], seeds[0], questions)
 
 
 async def _contend(
-    name: Name, server: EmbeddedPostgres, folder: Path, corpus: Corpus, seed: int
+    name: Name, server: EmbeddedPostgres, folder: Path, corpus: Corpus, seeds: Sequence[int]
 ) -> list[Round]:
     database = f"bench_{name}"
     async with open_connection(server.superuser_url) as superuser:
@@ -95,14 +82,14 @@ async def _contend(
         urls = await _prepare(server, database)
     job = Job(name, "load", str(folder), urls)
     loaded = Loaded(**await _call(job))
-    rounds = [await _ask(name, server, database, job, corpus, loaded, seed)]
+    rounds = await _ask_all(name, server, database, job, corpus, loaded, seeds)
     if name != "ours":
         async with open_connection(urls[0]) as superuser:
             for setting in _TUNING:
                 await superuser.execute(f"ALTER DATABASE {database} SET {setting}")
         tuned = Job(name, "load", str(folder), urls, tuned=True)
         await _call(tuned)
-        rounds.append(await _ask(f"{name}, tuned", server, database, tuned, corpus, loaded, seed))
+        rounds += await _ask_all(f"{name}, tuned", server, database, tuned, corpus, loaded, seeds)
     async with open_connection(server.superuser_url) as superuser:
         await superuser.execute(f"DROP DATABASE {database} WITH (FORCE)")
     return rounds
@@ -121,40 +108,54 @@ async def _prepare(server: EmbeddedPostgres, database: str) -> tuple[str, str]:
     return owner_url, server.url("gateway", PASSWORD, database)
 
 
+async def _ask_all(
+    name: str,
+    server: EmbeddedPostgres,
+    database: str,
+    job: Job,
+    corpus: Corpus,
+    loaded: Loaded,
+    seeds: Sequence[int],
+) -> list[Round]:
+    rounds = []
+    for place, seed in enumerate(seeds):
+        rounds.append(await _ask(name, server, database, job, corpus, loaded, seed, place * QUESTIONS))
+        print(rounds[-1].short(), file=sys.stderr, flush=True)
+    return rounds
+
+
 async def _ask(
-    name: str, server: EmbeddedPostgres, database: str, job: Job, corpus: Corpus, loaded: Loaded, seed: int
+    name: str,
+    server: EmbeddedPostgres,
+    database: str,
+    job: Job,
+    corpus: Corpus,
+    loaded: Loaded,
+    seed: int,
+    first: int,
 ) -> Round:
     url = server.url("{role}" if job.contender == "ours" else "postgres", PASSWORD, database)
     load_average = os.getloadavg()[0]
-    one, cpu = await _search(job, url, server, database, 1)
-    per_second = {}
-    for clients in CLIENTS:
-        answered = one if clients == 1 else (await _search(job, url, server, database, clients))[0]
-        elapsed = max(each.ended for each in answered) - min(each.started for each in answered)
-        per_second[clients] = round(len(corpus.asker) / elapsed, 1)
+    asked: dict[int, Asked] = {}
     answers: dict[int, list[int]] = {}
-    for each in one:
-        answers |= dict(zip(each.questions, each.answers, strict=True))
-    p50, p99 = milliseconds([second for each in one for second in each.seconds])
+    reached = 0
+    for clients in CLIENTS:
+        answered, cpu = await _search(job, url, server, database, clients, first)
+        elapsed = max(each.ended for each in answered) - min(each.started for each in answered)
+        p50, p99 = milliseconds([second for each in answered for second in each.seconds])
+        asked[clients] = Asked(p50, p99, round(QUESTIONS / elapsed, 1), round(cpu * 1000 / QUESTIONS, 3))
+        if clients == 1:
+            reached = answered[0].reached
+            for each in answered:
+                answers |= dict(zip(each.questions, each.answers, strict=True))
     async with open_connection(server.superuser_url) as superuser:
         size: int = await superuser.fetchval("SELECT pg_database_size($1)", database)
-    return Round(
-        contender=name,
-        seed=seed,
-        loaded=loaded,
-        judged=judge(corpus, [answers[question] for question in range(len(corpus.asker))]),
-        p50_ms=p50,
-        p99_ms=p99,
-        per_second=per_second,
-        cpu_ms=round(cpu * 1000 / len(corpus.asker), 3),
-        reached=one[0].reached,
-        mib=size // 2**20,
-        load_average=round(load_average, 1),
-    )
+    judged = judge(corpus, answers)
+    return Round(name, seed, loaded, judged, asked, reached, size // 2**20, round(load_average, 1))
 
 
 async def _search(
-    job: Job, url: str, server: EmbeddedPostgres, database: str, clients: int
+    job: Job, url: str, server: EmbeddedPostgres, database: str, clients: int, first: int
 ) -> tuple[list[Answered], float]:
     """The answers of each process, and CPU seconds of all clients and their sessions.
 
@@ -169,6 +170,8 @@ async def _search(
                 job.folder,
                 (job.urls[0], url),
                 tuned=job.tuned,
+                first=first,
+                count=QUESTIONS,
                 part=part,
                 parts=parts,
                 clients=clients // parts,
@@ -230,71 +233,13 @@ async def _line(process: asyncio.subprocess.Process, job: Job) -> bytes:
     return line
 
 
-def told(rounds: list[Round]) -> str:
-    """A Markdown table of medians over the seeds."""
-    head = "| | recall@5 | empty | short | leaks | others' reached | p50 ms | p99 ms | CPU ms | 1 client/s | 8/s | 32/s"
-    lines = [f"{head} | single/s | batch/s | bulk/s | index s | MiB |", "|---" * 17 + "|"]
-    for name in dict.fromkeys(each.contender for each in rounds):
-        own = [each for each in rounds if each.contender == name]
-        cells: list[float] = [
-            min(each.judged.recall for each in own),
-            *(sum(getattr(each.judged, field) for each in own) for field in ("empty", "short", "leaks")),
-            sum(each.reached for each in own),
-            *(
-                statistics.median(getattr(each, field) for each in own)
-                for field in ("p50_ms", "p99_ms", "cpu_ms")
-            ),
-            *(statistics.median(each.per_second[clients] for each in own) for clients in CLIENTS),
-            *(
-                statistics.median(getattr(each.loaded, field) for each in own)
-                for field in ("single", "batch", "bulk", "indexed_s")
-            ),
-            statistics.median(each.mib for each in own),
-        ]
-        lines.append(
-            f"| {name} | "
-            + " | ".join(f"{cell:,.4g}" if cell < 100 else f"{cell:,.0f}" for cell in cells)
-            + " |"
-        )
-    return "\n".join(lines)
-
-
-def targets(rounds: list[Round]) -> dict[str, bool]:
-    """What ours has to reach, over all seeds."""
-    ours = [each for each in rounds if each.contender == "ours"]
-    tuned = [each for each in rounds if each.contender.endswith("tuned")]
-    peers = [each for each in rounds if each.contender in ("mem0", "langgraph")]
-
-    def median(group: list[Round], field: str) -> float:
-        return float(statistics.median(getattr(each, field) for each in group))
-
-    by_peer = [
-        [each for each in tuned if each.contender == name] for name in {each.contender for each in tuned}
-    ]
-    speeds = [statistics.median(each.per_second[32] for each in group) for group in by_peer]
-    return {
-        "recall@5 >= 0.99": min(each.judged.recall for each in ours) >= 0.99,
-        "0 leaks": sum(each.judged.leaks + each.reached for each in ours) == 0,
-        "0 short answers": sum(each.judged.short for each in ours) == 0,
-        "p50 <= best tuned peer's": median(ours, "p50_ms")
-        <= min(median(group, "p50_ms") for group in by_peer),
-        "p99 <= half of best tuned peer's": median(ours, "p99_ms")
-        <= min(median(group, "p99_ms") for group in by_peer) / 2,
-        "32 clients: >= 2 x best tuned peer's": statistics.median(each.per_second[32] for each in ours)
-        >= 2 * max(speeds),
-        "bulk >= 20 x peers'": statistics.median(each.loaded.bulk for each in ours)
-        >= 20 * max(each.loaded.bulk for each in peers),
-        "single >= 1 x peers'": statistics.median(each.loaded.single for each in ours)
-        >= max(
-            statistics.median(e.loaded.single for e in peers if e.contender == name)
-            for name in ("mem0", "langgraph")
-        ),
-    }
-
-
 def main() -> None:
-    """Run and print."""
-    parser = argparse.ArgumentParser(prog="python -m bench.memory", description=__doc__)
+    """Run and print; what came of each contender goes to standard error at once."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.memory",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
         "--size", choices=[*SIZES, "text"], default="S", help="66x1,000, 66x10,000 or 1,000x1,000"
     )
@@ -302,31 +247,40 @@ def main() -> None:
         "--vectors", choices=("independent", "correlated"), help="one kind only (default: both)"
     )
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--stores", type=int, help="seeds with stores of their own (default: see above)")
+    parser.add_argument("--only", choices=NAMES, action="append", help="one contender (repeatable)")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    if not JUDGES.exists():
-        sys.exit("the peers are not installed; run `make bench`, which makes .venv-judges")
+    names = tuple(options.only or NAMES)
+    if not JUDGES.exists() and names != ("ours",):
+        sys.exit("the peers are not installed; run `make judges`")
     kinds: list[Kind] = ["text"] if options.size == "text" else ["independent", "correlated"]
     if options.vectors and options.size != "text":
         kinds = [options.vectors]
+    stores = min(options.stores or (1 if options.size in ("M", "L") else options.seeds), options.seeds)
     document = []
     for kind in kinds:
         rounds = [
-            each for seed in range(options.seeds) for each in asyncio.run(run(options.size, kind, seed))
+            each
+            for store in range(stores)
+            for each in asyncio.run(run(options.size, kind, range(store, options.seeds, stores), names))
         ]
-        reached = targets(rounds)
+        reached = targets(rounds) if "ours" in names else {}
         document.append(
             {
                 "size": options.size,
                 "vectors": kind,
+                "stores": stores,
                 "rounds": [asdict(each) for each in rounds],
                 "targets": reached,
             }
         )
         if not options.json:
-            print(f"\n{options.size}, {kind} vectors, {options.seeds} seeds\n\n{told(rounds)}\n")
+            print(
+                f"\n{options.size}, {kind} vectors, {options.seeds} seeds, {stores} stores\n\n{told(rounds)}\n"
+            )
             for target, held in reached.items():
-                print(f"{'reached' if held else 'MISSED '}  {target}")
+                print(f"{'reached' if held else 'MISSED '}  {target}", flush=True)
     if options.json:
         print(json.dumps(document))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,10 +23,10 @@ class Judged:
     """Answers that belong to another agent, or are failures."""
 
 
-def judge(corpus: Corpus, answers: Sequence[Sequence[int]]) -> Judged:
-    """`answers`: rows for each question, in the order of the questions."""
+def judge(corpus: Corpus, answers: Mapping[int, Sequence[int]]) -> Judged:
+    """`answers`: question → rows."""
     right = possible = empty = short = leaks = 0
-    for question, rows in enumerate(answers):
+    for question, rows in answers.items():
         exact = [int(row) for row in corpus.answers[question] if row >= 0]
         own = [row for row in rows if corpus.agent[row] == corpus.asker[question] and corpus.success[row]]
         if exact:
@@ -38,7 +38,7 @@ def judge(corpus: Corpus, answers: Sequence[Sequence[int]]) -> Judged:
         empty += bool(exact) and not rows
         short += len(rows) < len(exact)
         leaks += len(rows) - len(own)
-    return Judged(round(right / max(1, possible), 4), empty, short, leaks)
+    return Judged(round(float(right) / max(1, possible), 4), empty, short, leaks)
 
 
 def milliseconds(seconds: Sequence[float]) -> tuple[float, float]:

@@ -31,6 +31,9 @@ class Job:
     tuned: bool = False
     sample: int = 2_000
     """Rows that a peer loads by its own means; the others are copied, so that large sizes end today."""
+    first: int = 0
+    count: int = 0
+    """The questions asked."""
     part: int = 0
     parts: int = 1
     clients: int = 1
@@ -67,6 +70,10 @@ class Contender(Protocol):
 
     def load(self, corpus: Corpus) -> Loaded: ...
 
+    def connect(self, corpus: Corpus, questions: Sequence[int]) -> None:
+        """Open, and use once, every connection that the questions will need."""
+        ...
+
     def search(self, corpus: Corpus, questions: Sequence[int]) -> tuple[list[list[int]], list[float]]:
         """Rows and seconds for each question, by `clients` at once."""
         ...
@@ -102,7 +109,8 @@ def main() -> None:
         if job.do == "load":
             print(json.dumps(asdict(contender.load(corpus))), flush=True)
             return
-        questions = list(range(len(corpus.asker)))[job.part :: job.parts]
+        questions = list(range(job.first, job.first + job.count))[job.part :: job.parts]
+        contender.connect(corpus, questions)
         contender.search(corpus, questions[: job.warm_up])
         reached = contender.reach(corpus, questions[:100]) if job.part == 0 else 0
         print("ready", flush=True)

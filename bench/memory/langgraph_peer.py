@@ -31,6 +31,7 @@ class LangGraph:
             job.urls[1],
             min_size=job.clients,
             max_size=job.clients,
+            open=True,
             kwargs={"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row},
         )
         index: dict[str, Any] = {"dims": DIMENSION, "embed": self._embed, "fields": ["data"]}
@@ -89,6 +90,9 @@ class LangGraph:
         for row in range(start, len(corpus.agent)):
             vector = binary_copy.vector(corpus.vectors[row])
             yield binary_copy.record((_prefix(corpus, row), str(row).encode(), b"data", vector))
+
+    def connect(self, corpus: Corpus, questions: Sequence[int]) -> None:
+        self.search(corpus, questions[: 2 * self._job.clients])
 
     def search(self, corpus: Corpus, questions: Sequence[int]) -> tuple[list[list[int]], list[float]]:
         self._corpus = corpus

@@ -79,6 +79,9 @@ class Mem0:
             payload = binary_copy.jsonb(json.dumps(_payload(corpus, row)))
             yield binary_copy.record((row_id(row).bytes, binary_copy.vector(corpus.vectors[row]), payload))
 
+    def connect(self, corpus: Corpus, questions: Sequence[int]) -> None:
+        self.search(corpus, questions[: 2 * self._job.clients])
+
     def search(self, corpus: Corpus, questions: Sequence[int]) -> tuple[list[list[int]], list[float]]:
         def ask(question: int) -> tuple[list[int], float]:
             return self._ask(corpus, question, int(corpus.asker[question]))

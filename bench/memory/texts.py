@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ SOURCES = (
 _BATCH = 256
 
 
+@cache
 def embedded_texts(questions: int) -> tuple[Vectors, list[str]]:
     """As many texts as the size `text` and its questions need. Few works are that many, so titles are joined with
     sentences of others of them: each text is unlike the rest, and none is made up.

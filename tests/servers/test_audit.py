@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from database.audit import Audit, audit
+from database.audit.catalog import CHECKS
 from database.audit.command import agent_urls
 from database.memory import judge_outcome
 from database.missions import Finish, NewMission, add_mission, claim_missions, finish_mission
@@ -263,6 +264,36 @@ VIOLATIONS = {
         "roles",
         "role gateway may create roles",
     ),
+    "an agent that may replicate": (
+        'ALTER ROLE "agent-left-agent" REPLICATION',
+        'ALTER ROLE "agent-left-agent" NOREPLICATION',
+        "roles",
+        "role agent-left-agent may replicate",
+    ),
+    "an agent that may make databases": (
+        'ALTER ROLE "agent-left-agent" CREATEDB',
+        'ALTER ROLE "agent-left-agent" NOCREATEDB',
+        "roles",
+        "role agent-left-agent may create databases",
+    ),
+    "an agent without a log-in": (
+        "UPDATE agents SET role_name = 'agent-nobody' WHERE agent_name = 'left-agent'",
+        "UPDATE agents SET role_name = 'agent-left-agent' WHERE agent_name = 'left-agent'",
+        "roles",
+        "agent left-agent has no login role agent-nobody",
+    ),
+    "a stranger who is the owner too": (
+        "CREATE ROLE stranger LOGIN; GRANT agents_owner TO stranger",
+        "DROP ROLE stranger",
+        "membership",
+        "role stranger is a member of agents_owner",
+    ),
+    "a stranger who is an agent too": (
+        'CREATE ROLE stranger LOGIN; GRANT "agent-left-agent" TO stranger',
+        "DROP ROLE stranger",
+        "membership",
+        'role stranger is a member of "agent-left-agent"',
+    ),
     "an agent that is the gateway too": (
         'GRANT gateway TO "agent-left-agent"',
         'REVOKE gateway FROM "agent-left-agent"',
@@ -316,6 +347,12 @@ VIOLATIONS = {
         NOTHING,
         "partitions",
         "has no partition of agent_memories",
+    ),
+    "a partition of partitions": (
+        "CREATE TABLE stray PARTITION OF agent_memories FOR VALUES IN ('x') PARTITION BY HASH (agent_name)",
+        NOTHING,
+        "partitions",
+        "stray takes rows for values in ('x')",
     ),
     "a view with its owner's eyes": (
         "CREATE VIEW everything AS SELECT * FROM agent_memories",
@@ -373,6 +410,10 @@ VIOLATIONS = {
 }
 
 
+def test_each_check_has_a_violation_that_is_planted():
+    assert {check for _, _, check, _ in VIOLATIONS.values()} == {check.name for check in CHECKS}
+
+
 @pytest.mark.parametrize("name", VIOLATIONS)
 async def test_a_violation_is_seen_and_named(fleet, name):
     plant, mend, check, words = VIOLATIONS[name]
@@ -427,6 +468,43 @@ async def test_a_violation_is_seen_and_named(fleet, name):
             "left-agent reaches what nobody may: it can delete memories of",
         ),
         (
+            "CREATE POLICY wide ON agent_performance FOR SELECT TO agents USING (true)",
+            NOTHING,
+            "left-agent reaches 1 rows of right-agent in agent_performance",
+        ),
+        (
+            "CREATE POLICY wide ON agent_memories FOR SELECT TO agents USING (state = 'succeeded')",
+            NOTHING,
+            "left-agent reaches 2 rows of right-agent in agent_memories",
+        ),
+        (
+            "CREATE POLICY wide ON agent_memory_embeddings FOR SELECT TO agents USING (true)",
+            NOTHING,
+            "left-agent reaches 2 rows of right-agent in agent_memory_embeddings",
+        ),
+        (
+            "GRANT INSERT ON agent_memories TO agents;"
+            "CREATE POLICY wide ON agent_memories FOR INSERT TO agents WITH CHECK (true)",
+            NOTHING,
+            "left-agent reaches what nobody may: it can insert a memory of",
+        ),
+        (
+            "GRANT UPDATE ON agent_memories TO agents; CREATE POLICY wide ON agent_memories TO agents USING (true)",
+            NOTHING,
+            "left-agent reaches what nobody may: it can change memories of",
+        ),
+        (
+            "CREATE OR REPLACE FUNCTION store_outcome(p_outcome jsonb, p_embedding vector, p_model text,"
+            " p_version text) RETURNS uuid LANGUAGE sql AS 'SELECT gen_random_uuid()'",
+            NOTHING,
+            "left-agent reaches what nobody may: it can store an outcome of",
+        ),
+        (
+            "CREATE POLICY wide ON missions FOR ALL TO agents USING (true)",
+            NOTHING,
+            "left-agent reaches what nobody may: it can change missions of",
+        ),
+        (
             "REVOKE SELECT ON agent_memories FROM agents; GRANT SELECT ON agent_memories TO agents;"
             "DROP POLICY own_successes ON agent_memories",
             NOTHING,
@@ -476,7 +554,16 @@ def test_on_one_machine_the_passwords_come_from_the_data_folder(tmp_path, monkey
         way_in("agent-y")
 
 
-async def test_a_role_that_cannot_log_in_is_an_error_and_not_a_pass(fleet):
+async def test_a_role_that_is_not_let_in_is_a_finding_and_not_a_pass(fleet):
+    async with fleet.connect("postgres") as superuser:
+        await superuser.execute("""ALTER ROLE "agent-left-agent" PASSWORD 'another'""")
+    code, out, _ = await command(fleet, "audit", "--agent-url", fleet.url("{role}"))
+    assert code == 1
+    assert "left-agent was not tried, since its role cannot log in" in out
+    assert "4 pairs tried" in out
+
+
+async def test_a_server_that_is_away_is_an_error_and_not_a_pass(fleet):
     code, _, err = await command(fleet, "audit", "--agent-url", "postgresql://{role}:wrong@127.0.0.1:1/none")
     assert code == 1
     assert "PostgreSQL does not answer" in err

@@ -27,6 +27,7 @@ from database.missions import (
 )
 from database.owner import open_owner
 from database.retention import load_retention
+from database.vectors import Space
 from errors import Unavailable
 from runner.local.embedded import EmbeddedRedis, free_port
 from runner.stream import publish
@@ -254,7 +255,7 @@ async def test_what_bob_wrote_stays_and_can_be_recalled(owner, database):
 async def test_an_erased_outcome_is_never_recalled_learned_from_or_embedded_again(owner, database):
     await erase(owner)
     async with database.pool("gateway") as pool:
-        assert await unembedded(pool, EMBEDDER.model, 10) == []
+        assert await unembedded(pool, Space.of(EMBEDDER), 10) == []
         assert all(isinstance(work, PastWork) and work.title for work in await past_works(pool, 10))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -11,7 +12,7 @@ from database.backfill import backfill
 from database.connect import Connection
 from database.current_embedder import CurrentEmbedder
 from database.embeddings.protocol import Embedder
-from database.memory import Embedded, recall, store_embedding, unembedded, vector_text
+from database.memory import Embedded, judge_outcome, recall, store_embedding, unembedded, vector_text
 from database.missions import NewMission, add_mission
 from database.owner import open_owner
 from database.pull_requests import read_pull_requests
@@ -20,6 +21,7 @@ from database.vectors import Space, adopt_space, current_space
 from errors import EmbeddingMismatch, SettingsError, Unavailable
 from tests.servers.conftest import Database
 from tests.servers.database_command import command
+from tests.servers.memories import remember
 from tests.servers.test_backfill import pull_request, write
 from tests.servers.test_embeddings_openai import KEY, Api, api  # noqa: F401 - a fixture
 from tests.servers.word_embedder import WordEmbedder
@@ -148,6 +150,24 @@ async def test_what_is_learned_meanwhile_is_not_left_behind(owner, tmp_path, dat
     assert await count_in(owner, new) == WORKS + 1
 
 
+async def test_what_is_proven_only_after_the_switch_is_not_left_behind(owner, database):
+    """It was stored with a vector of the former space, which has the model's name but another dimension."""
+    mission = uuid4()
+    old, new = Space.of(OLD), WordEmbedder(OLD.model, 12)
+    async with database.pool("gateway") as pool, database.connect("gateway") as gateway:
+        (vector,) = await OLD.embed(["Proven late"])
+        embedded = Embedded(vector_text(vector), old.model, old.version)
+        memory = await remember(
+            pool, AGENT, "Proven late", state="pending", mission=mission, embedded=embedded
+        )
+        await reembed(owner, new, keep_former=True)
+        assert await unembedded(pool, Space.of(new), 5) == []
+
+        await judge_outcome(gateway, mission, succeeded=True, by="merged")
+
+        assert [each.memory_id for each in await unembedded(pool, Space.of(new), 5)] == [memory]
+
+
 async def test_one_at_a_time(owner, database):
     async def again(batch: int) -> None:
         async with open_owner(database.url("agents_owner")) as other:
@@ -162,13 +182,13 @@ async def test_a_vector_of_another_space_is_refused_with_the_command_that_change
         await owner.execute(
             "DELETE FROM agent_memory_embeddings WHERE memory_id = (SELECT min(id::text)::uuid FROM agent_memories)"
         )
-        (memory,) = await unembedded(pool, "old", 5)
+        (memory,) = await unembedded(pool, Space.of(OLD), 5)
         with pytest.raises(
             asyncpg.RaiseError, match=r"memories are embedded with old \(dimension 8"
         ) as refused:
             await store_embedding(gateway, memory, model="new", version="1", embedding=[1.0] * 12)
         assert "python -m database reembed --to MODEL" in str(refused.value.hint)
-        assert await unembedded(pool, "old", 5) == [memory]
+        assert await unembedded(pool, Space.of(OLD), 5) == [memory]
 
 
 async def test_a_process_with_another_model_is_refused_at_its_start(owner, database):
