@@ -34,7 +34,7 @@ AWAY = (
 )
 
 
-async def _keep_session(connection: object) -> None:
+async def keep_session(connection: object) -> None:
     """No statement here leaves anything in its session, and asyncpg ends open transactions itself: the query that it
     would send after every other query is saved."""
 
@@ -50,7 +50,7 @@ async def open_pool(url: str, *, most: int, application: str) -> AsyncIterator[P
         max_inactive_connection_lifetime=IDLE_SECONDS,
         timeout=CONNECT_SECONDS,
         command_timeout=COMMAND_SECONDS,
-        reset=_keep_session,
+        reset=keep_session,
         server_settings={"application_name": application},
     )
     await pool

@@ -5,7 +5,8 @@ other, in an order that turns with the store. Ours: row-level security on, each 
 superuser. The peers: as they come, and tuned. Embedding is not part of it.
 
 Each seed has its 1,000 questions. How many seeds have stores of their own is `--stores`: all of S and text, one of M
-and L, where a store takes many minutes. Peers load 3,200 rows by their own means, which is timed; the others are copied.
+and L, where a store takes many minutes. Peers load the first and the last 3,000 rows in bulk by their own means, which
+is timed; what lies between is copied.
 """
 
 from __future__ import annotations
@@ -24,12 +25,10 @@ from typing import Any
 from bench.memory.answers import judge, milliseconds
 from bench.memory.contender import Answered, Job, Loaded, Name
 from bench.memory.corpus import SIZES, Corpus, Kind, from_texts, made_up
-from bench.memory.ours import PASSWORD
+from bench.memory.ours import PASSWORD, make_schema
 from bench.memory.rounds import CLIENTS, QUESTIONS, Asked, Round, targets, told
 from bench.memory.texts import embedded_texts
 from database.connect import open_connection
-from database.migrate import migrate
-from database.registry import set_passwords
 from runner.local.embedded import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -79,7 +78,7 @@ async def _contend(
         await superuser.execute(f"CREATE DATABASE {database}")
     urls = (server.url("postgres", PASSWORD, database),) * 2
     if name == "ours":
-        urls = await _prepare(server, database)
+        urls = await make_schema(server, database)
     job = Job(name, "load", str(folder), urls)
     loaded = Loaded(**await _call(job))
     rounds = await _ask_all(name, server, database, job, corpus, loaded, seeds)
@@ -93,19 +92,6 @@ async def _contend(
     async with open_connection(server.superuser_url) as superuser:
         await superuser.execute(f"DROP DATABASE {database} WITH (FORCE)")
     return rounds
-
-
-async def _prepare(server: EmbeddedPostgres, database: str) -> tuple[str, str]:
-    """The schema by its owner, who is no superuser, as on RDS."""
-    async with open_connection(server.url("postgres", PASSWORD, database)) as superuser:
-        await superuser.execute(f"CREATE ROLE agents_owner LOGIN CREATEROLE PASSWORD '{PASSWORD}'")
-        await superuser.execute(f"ALTER DATABASE {database} OWNER TO agents_owner")
-        await superuser.execute("CREATE EXTENSION vector")
-    owner_url = server.url("agents_owner", PASSWORD, database)
-    async with open_connection(owner_url) as owner:
-        await migrate(owner)
-        await set_passwords(owner, {"gateway": PASSWORD})
-    return owner_url, server.url("gateway", PASSWORD, database)
 
 
 async def _ask_all(

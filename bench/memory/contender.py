@@ -29,8 +29,9 @@ class Job:
     folder: str
     urls: tuple[str, str]
     tuned: bool = False
-    sample: int = 2_000
-    """Rows that a peer loads by its own means; the others are copied, so that large sizes end today."""
+    sample: int = 3_000
+    """Rows that a peer loads in bulk by its own means into the empty store, and as many into the full one; the others
+    are copied, so that large sizes end today."""
     first: int = 0
     count: int = 0
     """The questions asked."""

@@ -23,7 +23,7 @@ import numpy as np
 
 from bench.memory.corpus import SPREAD, TOPICS, row_id
 from bench.memory.ours import past_outcome
-from database.connect import Connection, Pool, open_connection
+from database.connect import Connection, Pool, keep_session, open_connection
 from database.indexes import maintain_indexes
 from database.memory import Embedded, nearest, vector_text
 from database.migrate import migrate
@@ -112,7 +112,14 @@ async def _compare(
     server: EmbeddedPostgres, owner: Connection, asked: Sequence[Embedded], dimension: int, size: int
 ) -> Crossover:
     url = server.url(f"agent-{AGENT}", PASSWORD, "bench")
-    async with asyncpg.create_pool(url, min_size=1, max_size=1, max_inactive_connection_lifetime=0) as pool:
+    held = asyncpg.create_pool(
+        url,
+        min_size=1,
+        max_size=1,
+        max_inactive_connection_lifetime=0,
+        reset=keep_session,
+    )
+    async with held as pool:
         exact_cpu, exact_ms, exact = await _time(pool, asked)
         started = time.monotonic()
         await maintain_indexes(owner, above=0, least_found=0.0)

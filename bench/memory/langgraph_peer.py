@@ -16,7 +16,7 @@ from psycopg_pool import ConnectionPool
 from bench.memory import binary_copy
 from bench.memory.contender import BATCH, SINGLES, Job, Loaded
 from bench.memory.corpus import DIMENSION, Corpus
-from bench.memory.mem0_peer import _timed, copy_rest
+from bench.memory.mem0_peer import _timed, between, copy_rest
 
 _ROOT = "memories"
 
@@ -63,14 +63,15 @@ class LangGraph:
         self._store.setup()
         single = _timed(SINGLES, lambda: self._put(corpus, 0, SINGLES, 1))
         batch = _timed(10 * BATCH, lambda: self._put(corpus, SINGLES, SINGLES + 10 * BATCH, BATCH))
-        start = SINGLES + 10 * BATCH
-        end = min(len(corpus.agent), start + self._job.sample)
-        bulk = _timed(end - start, lambda: self._put(corpus, start, end, 1000))
+        start, rows = SINGLES + 10 * BATCH, len(corpus.agent)
+        first, last = start + self._job.sample, rows - self._job.sample
+        bulk = _timed(self._job.sample, lambda: self._put(corpus, start, first, 1000))
         tables = (
-            ("store (prefix, key, value)", self._values(corpus, end)),
-            ("store_vectors (prefix, key, field_name, embedding)", self._vectors(corpus, end)),
+            ("store (prefix, key, value)", self._values(corpus, range(first, last))),
+            ("store_vectors (prefix, key, field_name, embedding)", self._vectors(corpus, range(first, last))),
         )
         indexed = copy_rest(self._job.urls[0], tables, "store_vectors_embedding_idx")
+        bulk = between(bulk, _timed(self._job.sample, lambda: self._put(corpus, last, rows, 1000)))
         return Loaded(single, batch, max(batch, bulk), indexed)
 
     def _put(self, corpus: Corpus, start: int, end: int, count: int) -> None:
@@ -81,13 +82,13 @@ class LangGraph:
             ]
             self._store.batch(operations)
 
-    def _values(self, corpus: Corpus, start: int) -> Iterator[bytes]:
-        for row in range(start, len(corpus.agent)):
+    def _values(self, corpus: Corpus, rows: range) -> Iterator[bytes]:
+        for row in rows:
             value = binary_copy.jsonb(json.dumps(_value(corpus, row)))
             yield binary_copy.record((_prefix(corpus, row), str(row).encode(), value))
 
-    def _vectors(self, corpus: Corpus, start: int) -> Iterator[bytes]:
-        for row in range(start, len(corpus.agent)):
+    def _vectors(self, corpus: Corpus, rows: range) -> Iterator[bytes]:
+        for row in rows:
             vector = binary_copy.vector(corpus.vectors[row])
             yield binary_copy.record((_prefix(corpus, row), str(row).encode(), b"data", vector))
 

@@ -55,14 +55,14 @@ class Mem0:
             return Loaded(0, 0, 0)
         single = _timed(SINGLES, lambda: self._insert(corpus, 0, SINGLES, 1))
         batch = _timed(10 * BATCH, lambda: self._insert(corpus, SINGLES, SINGLES + 10 * BATCH, BATCH))
-        start = SINGLES + 10 * BATCH
-        end = min(len(corpus.agent), start + self._job.sample)
-        bulk = _timed(end - start, lambda: self._insert(corpus, start, end, 1000))
+        start, rows = SINGLES + 10 * BATCH, len(corpus.agent)
+        first, last = start + self._job.sample, rows - self._job.sample
+        bulk = _timed(self._job.sample, lambda: self._insert(corpus, start, first, 1000))
+        records = self._records(corpus, range(first, last))
         indexed = copy_rest(
-            self._job.urls[0],
-            [("memories (id, vector, payload)", self._records(corpus, end))],
-            "memories_hnsw_idx",
+            self._job.urls[0], [("memories (id, vector, payload)", records)], "memories_hnsw_idx"
         )
+        bulk = between(bulk, _timed(self._job.sample, lambda: self._insert(corpus, last, rows, 1000)))
         return Loaded(single, batch, max(batch, bulk), indexed)
 
     def _insert(self, corpus: Corpus, start: int, end: int, count: int) -> None:
@@ -74,8 +74,8 @@ class Mem0:
                 ids=[str(row_id(row)) for row in rows],
             )
 
-    def _records(self, corpus: Corpus, start: int) -> Iterator[bytes]:
-        for row in range(start, len(corpus.agent)):
+    def _records(self, corpus: Corpus, rows: range) -> Iterator[bytes]:
+        for row in rows:
             payload = binary_copy.jsonb(json.dumps(_payload(corpus, row)))
             yield binary_copy.record((row_id(row).bytes, binary_copy.vector(corpus.vectors[row]), payload))
 
@@ -118,6 +118,11 @@ def _timed(rows: int, work: Callable[[], None]) -> float:
     started = time.perf_counter()
     work()
     return round(rows / (time.perf_counter() - started), 1)
+
+
+def between(empty: float, full: float) -> float:
+    """Rows a second of a load that begins with the first rate and ends with the second."""
+    return round(2 / (1 / empty + 1 / full), 1)
 
 
 def copy_rest(url: str, tables: Sequence[tuple[str, Iterator[bytes]]], index: str) -> float:

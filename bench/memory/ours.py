@@ -13,16 +13,31 @@ import asyncpg
 
 from bench.memory.contender import BATCH, SINGLES, Job, Loaded
 from bench.memory.corpus import Corpus, row_id
-from database.connect import Connection, Pool, open_connection, open_pool
+from database.connect import Connection, Pool, keep_session, open_connection, open_pool
 from database.indexes import maintain_indexes
 from database.memory import Embedded, Outcome, nearest, store_outcome, vector_text
+from database.migrate import migrate
 from database.outcomes import PastOutcome, add_outcomes
 from database.registry import Registration, register_agents, set_passwords
 from database.vectors import Space, add_vectors, adopt_space
+from runner.local.embedded import EmbeddedPostgres
 
 SPACE = Space("minilm", 384, "bench")
 PASSWORD = "of-the-benchmark"  # noqa: S105
 _CHUNK = 20_000
+
+
+async def make_schema(server: EmbeddedPostgres, database: str) -> tuple[str, str]:
+    """The schema in an empty database, by its owner, who is no superuser, as on RDS; the owner's and gateway's URLs."""
+    async with open_connection(server.url("postgres", PASSWORD, database)) as superuser:
+        await superuser.execute(f"CREATE ROLE agents_owner LOGIN CREATEROLE PASSWORD '{PASSWORD}'")
+        await superuser.execute(f"ALTER DATABASE {database} OWNER TO agents_owner")
+        await superuser.execute("CREATE EXTENSION vector")
+    owner_url = server.url("agents_owner", PASSWORD, database)
+    async with open_connection(owner_url) as owner:
+        await migrate(owner)
+        await set_passwords(owner, {"gateway": PASSWORD})
+    return owner_url, server.url("gateway", PASSWORD, database)
 
 
 class Ours:
@@ -129,8 +144,14 @@ class Ours:
     async def _pool(self, corpus: Corpus, agent: int) -> Pool:
         if agent not in self._pools:
             url = self._job.urls[1].replace("{role}", f"agent-{corpus.names[agent]}")
-            # Held open, as the peers' pools are; a runner's own closes what it does not use.
-            pool = asyncpg.create_pool(url, min_size=1, max_size=2, max_inactive_connection_lifetime=0)
+            # As open_pool, but held open, as the peers' pools are.
+            pool = asyncpg.create_pool(
+                url,
+                min_size=1,
+                max_size=2,
+                max_inactive_connection_lifetime=0,
+                reset=keep_session,
+            )
             self._pools[agent] = await self._stack.enter_async_context(pool)
             await self._pools[agent].fetch("SELECT 1")
         return self._pools[agent]

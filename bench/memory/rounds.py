@@ -45,8 +45,9 @@ class Round:
         """One line for who waits."""
         one, many = self.asked[1], self.asked[32]
         return (
-            f"{self.contender}, seed {self.seed}: recall {self.judged.recall}, p50 {one.p50_ms} ms, p99 {one.p99_ms} ms,"
-            f" {one.cpu_ms} ms CPU, {many.per_second}/s by 32 (load average {self.load_average})"
+            f"{self.contender}, seed {self.seed}: recall {self.judged.recall}, p50 {one.p50_ms} ms,"
+            f" p99 {one.p99_ms} ms, {one.cpu_ms} ms CPU, {many.per_second}/s by 32"
+            f" (load average {self.load_average})"
         )
 
 
