@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from infra.credentials import plain_config  # noqa: E402
 from infra.gate import ask_gate  # noqa: E402
 from infra.outlook import plan_stack  # noqa: E402
 
+# All that a run makes lives until its end: looking for garbage took 40 % of the program's time.
+gc.disable()
 config, stack = plain_config(pulumi.get_project()), pulumi.get_stack()
 try:
     settings, plan = plan_stack(ROOT, config, stack)
