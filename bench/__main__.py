@@ -7,7 +7,17 @@ import argparse
 import subprocess
 import sys
 
-NEED_NOTHING = ("plan", "runner", "startup", "flow", "embedding", "data", "memory", "memory.crossover")
+NEED_NOTHING = (
+    "plan",
+    "runner",
+    "startup",
+    "flow",
+    "embedding",
+    "data",
+    "agents",
+    "memory",
+    "memory.crossover",
+)
 NEED_MORE = ("matching", "calibrate", "relevance", "engine")
 """A history of past works, or the tools of the engine's ring: each says so itself."""
 
