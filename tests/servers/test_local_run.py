@@ -52,16 +52,17 @@ def report_of(arguments: list[object], path: Path) -> dict[str, Any]:
 
 
 def processes_of(folder: Path) -> list[str]:
-    """The command lines of processes that name `folder`, there or in their environment."""
+    """The command lines of processes that name `folder`, there, in their environment or by an open file."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                 variables = (entry / "environ").read_bytes().decode()
+                open_files = " ".join(str(file.readlink()) for file in (entry / "fd").iterdir())
             except OSError:
                 continue
-            if str(folder) in line + variables:
+            if str(folder) in line + variables + open_files:
                 found.append(line)
     return found
 
