@@ -20,6 +20,8 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 CONNECT_SECONDS = 10.0
 COMMAND_SECONDS = 30.0
 IDLE_SECONDS = 1.0  # then the pool closes a connection: 660 runners share 400
+# Of recall, where an index answers: it goes on until enough rows pass, and looks at more than it must.
+SERVER_SETTINGS = {"hnsw.iterative_scan": "relaxed_order", "hnsw.ef_search": "100"}
 # What asyncpg raises when the server is away, restarting or cut off; all of it may pass.
 AWAY = (
     OSError,
@@ -51,7 +53,7 @@ async def open_pool(url: str, *, most: int, application: str) -> AsyncIterator[P
         timeout=CONNECT_SECONDS,
         command_timeout=COMMAND_SECONDS,
         reset=keep_session,
-        server_settings={"application_name": application},
+        server_settings={**SERVER_SETTINGS, "application_name": application},
     )
     await pool
     try:
@@ -67,7 +69,12 @@ async def open_pool(url: str, *, most: int, application: str) -> AsyncIterator[P
 async def open_connection(url: str) -> AsyncIterator[Connection]:
     """One connection, for a command. Raises Unavailable where the server does not answer."""
     try:
-        connection = await asyncpg.connect(url, password=database_password(url), timeout=CONNECT_SECONDS)
+        connection = await asyncpg.connect(
+            url,
+            password=database_password(url),
+            timeout=CONNECT_SECONDS,
+            server_settings=SERVER_SETTINGS,
+        )
     except AWAY as away:
         raise Unavailable(
             f"PostgreSQL does not answer ({away}); check DATABASE_URL and that it runs"

@@ -1,7 +1,7 @@
 """Approximate indexes for large partitions: made and dropped while agents work, kept only where they find what is near.
 
 Recall scans a partition exactly. Above ABOVE vectors an HNSW index of that one partition answers sooner; the planner
-takes it by itself, because `recall_candidates` asks in the index's own words.
+takes it by itself, because `candidates` asks in the index's own words.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
+from uuid import UUID
 
+from database.candidates import candidates
 from database.connect import Connection
 from database.vectors import Space
 
@@ -46,7 +48,7 @@ FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am am ON am.oid 
 JOIN pg_inherits h ON h.inhrelid = i.indrelid AND h.inhparent = 'agent_memory_embeddings'::regclass
 WHERE am.amname = 'hnsw'
 """
-# In the words of recall_candidates: the planner compares text. Only one-statement strings may run CONCURRENTLY.
+# In the words of `candidates`: the planner compares text. Only one-statement strings may run CONCURRENTLY.
 _CREATE = """
 SELECT format('CREATE INDEX CONCURRENTLY %I ON %I USING hnsw ((embedding::vector(%s)) vector_cosine_ops)'
               ' WHERE recallable AND model = %L AND dimension = %s AND version = %L', $1::text, $2::text, $4::integer,
@@ -57,7 +59,6 @@ _SAMPLE = """
 SELECT embedding::text FROM agent_memory_embeddings
 WHERE agent_name = $1 AND recallable AND model = $2 AND dimension = $3 AND version = $4 ORDER BY random() LIMIT $5
 """
-_NEAR = "SELECT id FROM recall_candidates($1, '', $2::vector, $3, $4, $5, 0, 0) ORDER BY cosine DESC, id"
 
 
 async def maintain_indexes(
@@ -114,14 +115,16 @@ async def _found(connection: Connection, agent: str, space: Space) -> float:
     samples = await connection.fetch(_SAMPLE, agent, space.model, space.dimension, space.version, _SAMPLES)
     found = 0
     for (vector,) in samples:
-        async with connection.transaction():
-            await connection.execute("SET LOCAL enable_indexscan = off")
-            exact = {
-                row["id"]
-                for row in await connection.fetch(_NEAR, agent, vector, space.model, space.version, _NEAREST)
-            }
-        async with connection.transaction():
-            await connection.execute("SET LOCAL enable_seqscan = off")
-            near = await connection.fetch(_NEAR, agent, vector, space.model, space.version, _NEAREST)
-        found += len(exact & {row["id"] for row in near})
+        exact, near = [
+            await _nearest(connection, agent, space, vector, without)
+            for without in ("enable_indexscan", "enable_seqscan")
+        ]
+        found += len(exact & near)
     return found / max(1, len(samples) * _NEAREST)
+
+
+async def _nearest(connection: Connection, agent: str, space: Space, vector: str, without: str) -> set[UUID]:
+    async with connection.transaction():
+        await connection.execute(f"SET LOCAL {without} = off; SET LOCAL plan_cache_mode = force_custom_plan")
+        rows = await candidates(connection, agent, "", vector, space, near=_NEAREST, worded=0, newest=0)
+        return {row["id"] for row in rows}

@@ -16,10 +16,10 @@ from uuid import UUID
 import asyncpg
 
 from database.calibration import TEXT_ALONE, calibration_for
+from database.candidates import candidates
 from database.connect import Connection, Pool
 from database.similarity import Candidate, score
 from database.vectors import Space, Unembedded
-from errors import EmbeddingMismatch
 
 RECALL_LIMIT = 5
 THRESHOLD = 0.7  # a 70 % chance of a true match (the proposal's "> 0.7 similarity", calibrated)
@@ -27,7 +27,6 @@ THRESHOLD = 0.7  # a 70 % chance of a true match (the proposal's "> 0.7 similari
 # as among all 980 works.
 BY_VECTOR, BY_WORDS, NEWEST = 25, 20, 5
 QUERY_CHARACTERS = 200  # of title and body, whose words choose candidates; all words then judge them
-_MISMATCH = "AC002"  # SQLSTATE of recall_candidates
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,10 @@ class Embedded:
     @property
     def dimension(self) -> int:
         return self.vector.count(",") + 1
+
+    @property
+    def space(self) -> Space:
+        return Space(self.model, self.dimension, self.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +62,6 @@ class Recalled:
     created_at: datetime
 
 
-_CANDIDATES = "SELECT * FROM recall_candidates($1, $2, $3::vector, $4, $5, $6, $7, $8)"
-
-
 async def recall(
     pool: Pool,
     agent: str,
@@ -78,8 +78,9 @@ async def recall(
     vectors are of another model, dimension or version.
     """
     words = f"{title} {body}"[:QUERY_CHARACTERS]
-    rows = await _candidates(pool, agent, words, embedded, BY_VECTOR, BY_WORDS, NEWEST)
-    candidates = [
+    vector, space = (embedded.vector, embedded.space) if embedded else (None, None)
+    rows = await candidates(pool, agent, words, vector, space, near=BY_VECTOR, worded=BY_WORDS, newest=NEWEST)
+    earlier = [
         Candidate(
             row["issue_title"], row["issue_body"], tuple(row["files"]), row["created_at"], row["cosine"]
         )
@@ -88,7 +89,7 @@ async def recall(
     calibration = (
         calibration_for(embedded.model, embedded.dimension) if embedded else calibration_for(TEXT_ALONE, 0)
     )
-    judged = zip(score(title, body, candidates, calibration), rows, strict=True)
+    judged = zip(score(title, body, earlier, calibration), rows, strict=True)
     chosen = [(similarity, row) for similarity, row in judged if similarity.chance >= threshold]
     chosen.sort(key=lambda pair: (-pair[0].chance, pair[1]["id"]))
     return [_recalled(row, similarity.chance, similarity.why()) for similarity, row in chosen[:limit]]
@@ -96,24 +97,9 @@ async def recall(
 
 async def nearest(pool: Pool, agent: str, embedded: Embedded, *, limit: int = RECALL_LIMIT) -> list[Recalled]:
     """The `limit` successes of `agent` whose vectors stand nearest, however far: no words, no calibration."""
-    rows = await _candidates(pool, agent, "", embedded, limit, 0, 0)
+    rows = await candidates(pool, agent, "", embedded.vector, embedded.space, near=limit, worded=0, newest=0)
     rows.sort(key=lambda row: -row["cosine"])
     return [_recalled(row, row["cosine"], f"cosine {row['cosine']:.2f}") for row in rows]
-
-
-async def _candidates(
-    pool: Pool, agent: str, words: str, embedded: Embedded | None, near: int, worded: int, newest: int
-) -> list[asyncpg.Record]:
-    vector, model, version = (
-        (embedded.vector, embedded.model, embedded.version) if embedded else (None, "", "")
-    )
-    try:
-        rows = await pool.fetch(_CANDIDATES, agent, words, vector, model, version, near, worded, newest)
-    except asyncpg.PostgresError as error:
-        if error.sqlstate == _MISMATCH:
-            raise EmbeddingMismatch(str(error)) from error
-        raise
-    return list({row["id"]: row for row in rows}.values())
 
 
 def _recalled(row: asyncpg.Record, similarity: float, why: str) -> Recalled:

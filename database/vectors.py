@@ -103,6 +103,8 @@ _STAGE = (
     "CREATE TEMPORARY TABLE staged_vectors (agent_name text, memory_id uuid, embedding vector) ON COMMIT DROP"
 )
 _ANALYZE = "ANALYZE staged_vectors (agent_name, memory_id)"
+# The foreign key's own plan too, which would still scan a partition that was small when this session first asked it.
+_FORGET_PLANS = "DISCARD PLANS"
 _SCHEMA = """
 SELECT nspname FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'vector'
 """
@@ -133,6 +135,7 @@ async def add_vectors(
             await connection.execute(_STAGE)
             await connection.copy_records_to_table("staged_vectors", records=vectors)
             await connection.execute(_ANALYZE)
+            await connection.execute(_FORGET_PLANS)
             status = await connection.execute(_ADD, space.model, space.dimension, space.version)
     finally:
         if not connection.is_closed():

@@ -23,7 +23,7 @@ import numpy as np
 
 from bench.memory.corpus import SPREAD, TOPICS, row_id
 from bench.memory.ours import past_outcome
-from database.connect import Connection, Pool, keep_session, open_connection
+from database.connect import SERVER_SETTINGS, Connection, Pool, keep_session, open_connection
 from database.indexes import maintain_indexes
 from database.memory import Embedded, nearest, vector_text
 from database.migrate import migrate
@@ -118,6 +118,7 @@ async def _compare(
         max_size=1,
         max_inactive_connection_lifetime=0,
         reset=keep_session,
+        server_settings=SERVER_SETTINGS,
     )
     async with held as pool:
         exact_cpu, exact_ms, exact = await _time(pool, asked)

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from bench.memory.ours import past_outcome
 from database.backfill import Backfilled, backfill
 from database.connect import Connection
+from database.outcomes import add_outcomes
 from database.owner import open_owner
 from database.pull_requests import read_pull_requests
+from database.vectors import Space, add_vectors, adopt_space
 from errors import HistoryError, SettingsError, Unavailable
 from runner.gateway.learn import learn_from_pull_request
 from tests.servers.conftest import Database
@@ -218,6 +221,26 @@ def test_what_is_no_json_is_refused(tmp_path, content):
     file.write_bytes(content)
     with pytest.raises(HistoryError, match="not JSON"):
         read_pull_requests(file)
+
+
+async def test_a_load_looks_memories_up_by_index_though_there_were_none_when_it_began(database):
+    """The plan of the foreign key, kept from the first small batch, scanned the whole memory for each vector."""
+    await database.register("cloud-architect")
+    space = Space("minilm", 384, "test")
+    async with database.connect("agents_owner") as owner:
+        await adopt_space(owner, space)
+        for rows in (range(8), range(8, 16), range(16, 24), range(24, 1_024)):
+            outcomes = [past_outcome("cloud-architect", row, f"case {row}", succeeded=True) for row in rows]
+            await add_outcomes(owner, outcomes)
+            await add_vectors(owner, space, [(each.agent_name, each.id, [1.0] * 384) for each in outcomes])
+    counts = (
+        "SELECT seq_scan, idx_scan FROM pg_stat_user_tables"
+        " WHERE relname ~ '^agent_memories_[0-9]+$' AND seq_scan + idx_scan > 900"
+    )
+    async with database.connect("agents_owner") as owner, asyncio.timeout(30):
+        while (scans := await owner.fetchrow(counts)) is None:  # statistics come when a session ends
+            await asyncio.sleep(0.05)
+    assert scans["seq_scan"] < 100, scans
 
 
 async def test_only_the_schemas_owner_may_backfill(database):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from uuid import uuid4
 
 import asyncpg
@@ -133,6 +134,24 @@ async def test_vectors_of_another_space_are_refused_with_the_command_that_mends_
         ):
             await recall(pool, AGENT, title=NOISE[0], embedded=asked)
         assert await recall(pool, AGENT, title=NOISE[0], embedded=vector(0))
+
+
+async def test_a_connection_that_asks_again_plans_nothing(known):
+    """Planning took most of a recall's time; the plan that stays is of this agent's partition alone."""
+    prepared = (
+        "SELECT name, custom_plans, generic_plans FROM pg_prepared_statements"
+        " WHERE statement LIKE '%near AS%' AND statement NOT LIKE '%pg_prepared_statements%'"
+    )
+    async with known.agent_pool(AGENT, most=1) as pool, pool.acquire() as connection:
+        for seed in range(12):
+            await nearest(connection, AGENT, vector(seed))
+        name, custom, generic = await connection.fetchrow(prepared)
+        assert (custom, generic) == (5, 7)
+        plan = "\n".join(
+            row[0] for row in await connection.fetch(f"EXPLAIN EXECUTE {name} ('{vector(1).vector}', '')")
+        )
+    partitions = set(re.findall(r"agent_memor(?:ies|y_embeddings)_(\d+)\b", plan))
+    assert len(partitions) == 1, plan
 
 
 async def test_storing_a_mission_again_changes_nothing_also_at_the_same_time(known):

@@ -15,7 +15,7 @@ from tests.servers.database_command import command, until_blocked
 from tests.servers.memories import remember, vector
 
 AGENT, OTHER = "left-agent", "right-agent"
-ROWS = 2_000
+ROWS, MANY = 2_000, 6_000
 
 # Around 20 points, as issues are around topics; in one statement, since 2,000 stores would take long.
 _FILL = """
@@ -26,7 +26,7 @@ memory AS (
     INSERT INTO agent_memories (agent_name, mission_id, agent_specialization, repository, issue_number, issue_title,
                                 solution_approach, state)
     SELECT $1, gen_random_uuid(), 's', 'o/r', n, 'case ' || n, 's', 'succeeded'
-    FROM generate_series(1, $2::integer) AS n
+    FROM generate_series($2::integer, $3::integer) AS n
     RETURNING id, issue_number)
 INSERT INTO agent_memory_embeddings (agent_name, memory_id, model, dimension, version, recallable, embedding)
 SELECT $1, m.id, 'minilm', 384, 'test', true,
@@ -52,8 +52,8 @@ async def grown(database: Database) -> Database:
         await owner.execute(
             "INSERT INTO embedding_model (model, dimension, version) VALUES ('minilm', 384, 'test')"
         )
-        await owner.execute(_FILL, AGENT, ROWS)
-        await owner.execute(_FILL, OTHER, 20)
+        await owner.execute(_FILL, AGENT, 1, ROWS)
+        await owner.execute(_FILL, OTHER, 1, 20)
         await owner.execute("ANALYZE agent_memories, agent_memory_embeddings")
     return database
 
@@ -68,25 +68,57 @@ async def asked(database: Database, agent: str) -> list[Embedded]:
 
 
 async def test_only_a_large_partition_gets_an_index_and_recall_uses_it_and_finds_the_same(grown):
+    async with grown.connect("agents_owner") as owner:
+        await owner.execute(_FILL, AGENT, ROWS + 1, MANY)  # below some 3,000 the planner would scan anyway
+        await owner.execute("ANALYZE agent_memories, agent_memory_embeddings")
     questions = await asked(grown, AGENT)
-    async with grown.connect("agents_owner") as owner, grown.agent_pool(AGENT) as pool:
+    async with grown.agent_pool(AGENT, most=1) as pool:
         exact = [await nearest(pool, AGENT, question) for question in questions]
-        (made,) = await maintain_indexes(owner, above=1_000)
-        assert (made.agent, made.vectors, made.action) == (AGENT, ROWS, "made")
+    async with grown.connect("agents_owner") as owner:
+        (made,) = await maintain_indexes(owner)
+        assert (made.agent, made.vectors, made.action) == (AGENT, MANY, "made")
         assert made.found is not None
         assert made.found >= 0.99
         (name,) = await indexes(owner)
-        used = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = $1"
-        before = await owner.fetchval(used, name)
+    # Statistics come when a session ends: what the check of the index itself used is not to be taken for ours.
+    before = await until_used(grown, name, 200)
+    async with grown.agent_pool(AGENT, most=1) as pool:
         found = [await nearest(pool, AGENT, question) for question in questions]
     right = sum(
         len({e.memory_id for e in a} & {e.memory_id for e in b}) for a, b in zip(exact, found, strict=True)
     )
     assert right / (5 * len(questions)) >= 0.99
+    assert await until_used(grown, name, before + len(questions)) == before + len(questions)
+
+
+async def until_used(database: Database, name: str, times: int) -> int:
+    """How often the index was scanned, once it is `times` or more."""
+    async with database.connect("agents_owner") as owner, asyncio.timeout(30):
+        while True:
+            scans: int = await owner.fetchval(
+                "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = $1", name
+            )
+            if scans >= times:
+                return scans
+            await asyncio.sleep(0.05)
+
+
+async def test_an_index_that_comes_while_a_connection_is_open_is_used_by_it(grown):
+    """The connection keeps its plan of recall; a new index makes it plan anew."""
     async with grown.connect("agents_owner") as owner:
-        async with asyncio.timeout(30):  # statistics come when a session ends
-            while await owner.fetchval(used, name) < before + len(questions):
-                await asyncio.sleep(0.05)
+        await owner.execute(_FILL, AGENT, ROWS + 1, MANY)
+        await owner.execute("ANALYZE agent_memories, agent_memory_embeddings")
+    (question, *_) = await asked(grown, AGENT)
+    async with grown.agent_pool(AGENT, most=1) as pool:
+        for _ in range(10):
+            await nearest(pool, AGENT, question)
+        async with grown.connect("agents_owner") as owner:
+            await maintain_indexes(owner)
+            (name,) = await indexes(owner)
+        before = await until_used(grown, name, 200)
+        for _ in range(10):
+            await nearest(pool, AGENT, question)
+    assert await until_used(grown, name, before + 10) == before + 10
 
 
 async def test_a_second_run_keeps_it_and_a_partition_that_shrank_loses_it(grown):
