@@ -9,10 +9,10 @@ from typing import Any
 import pulumi
 import yaml
 from pulumi_aws import eks
-from pulumi_kubernetes.helm.v3 import Release
 
 from infra.access import Statement, pod_trust, role
 from infra.cluster import Cluster
+from infra.kinds import Object
 from infra.manifest import CLASS_LABEL
 from infra.scope import Scope
 
@@ -71,7 +71,7 @@ class Controllers(pulumi.ComponentResource):
         )
         self.register_outputs({})
 
-    def _release(self, name: str, values: dict[str, Any]) -> Release:
+    def _release(self, name: str, values: dict[str, Any]) -> Object:
         scope, cluster = self._scope, self._cluster
         child = pulumi.ResourceOptions(parent=self)
         identity = role(
@@ -88,18 +88,22 @@ class Controllers(pulumi.ComponentResource):
         pod = next(pod for pod in scope.region.system if pod.name == name)
         repository, version = CHARTS[name]
         limits = {"limits": pod.limits.quantities} if pod.limits else {}
-        return Release(
+        return Object(
+            "kubernetes:helm.sh/v3:Release",
             scope.resource(name),
-            name=name,
-            chart=name,
-            version=version,
-            repository_opts={"repo": repository},
-            namespace=SYSTEM,
-            values={
-                "replicaCount": pod.replicas,
-                "nodeSelector": {CLASS_LABEL: "critical"},
-                "resources": {"requests": pod.requests.quantities, **limits},
-                **values,
+            {
+                "name": name,
+                "chart": name,
+                "version": version,
+                "repositoryOpts": {"repo": repository},
+                "namespace": SYSTEM,
+                "values": {
+                    "replicaCount": pod.replicas,
+                    "nodeSelector": {CLASS_LABEL: "critical"},
+                    "resources": {"requests": pod.requests.quantities, **limits},
+                    **values,
+                },
+                "compat": "true",  # as the SDK's class says it
             },
             # Not `deleted_with` the cluster: load balancers go by its hand while it still runs.
             opts=pulumi.ResourceOptions(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import pulumi
 from pulumi_aws import cloudwatch, eks, iam
-from pulumi_kubernetes.networking.v1 import Ingress
 
 from infra import gateway as gateway_objects
 from infra import logs as log_objects
@@ -140,8 +139,9 @@ class OnCluster(pulumi.ComponentResource):
                 parent=self, provider=self.cluster.provider, depends_on=[*made, controllers.load_balancers]
             ),
         )
-        status: pulumi.Output[Any] = cast(Ingress, made_entrance).status
-        return status.apply(lambda status: str(status["load_balancer"]["ingress"][0]["hostname"]))
+        return made_entrance.status.apply(
+            lambda status: str(status["loadBalancer"]["ingress"][0]["hostname"])
+        )
 
     def _agents(self, after: Sequence[pulumi.Resource]) -> None:
         """One role for all: each session may be one database role, that of its own service account."""
