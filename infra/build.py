@@ -19,7 +19,6 @@ from infra.region import Region
 from infra.routing import new_zone
 from infra.scope import Scope
 from infra.settings import Settings
-from runner.agents import load_agents
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,7 +28,7 @@ def build(settings: Settings, plan: Plan, widest: Callable[[], Plan] | None = No
 
     `widest` gives the plan of phase 4 to a stack below it, which keeps what a former phase 4 left.
     """
-    definitions = {agent.name: agent for agent in load_agents(ROOT / settings.agents_dir)}
+    definitions = {agent.name: agent for agent in plan.definitions}
     geography = (ROOT / settings.geography_file).read_text(encoding="utf-8")
     tiers = [DataTier(Scope(settings, region)) for region in plan.regions]
     home = tiers[0]

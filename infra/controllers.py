@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-import yaml
 from pulumi_aws import eks
 
 from infra.access import Statement, pod_trust, role
 from infra.cluster import Cluster
+from infra.data import read_yaml
 from infra.kinds import Object
 from infra.manifest import CLASS_LABEL
 from infra.scope import Scope
@@ -114,7 +114,5 @@ class Controllers(pulumi.ComponentResource):
 
 def _rights(name: str, cluster: str) -> list[Statement]:
     """The controller's statements in `controllers.yaml`, for this cluster."""
-    statements: list[Statement] = yaml.safe_load(
-        RIGHTS.read_text(encoding="utf-8").replace("CLUSTER", cluster)
-    )[name]
+    statements: list[Statement] = read_yaml(RIGHTS, CLUSTER=cluster)[name]
     return [{"Effect": "Allow", **statement} for statement in statements]

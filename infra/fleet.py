@@ -11,6 +11,7 @@ from typing import Any, cast
 import yaml
 
 from errors import PlanError
+from infra.data import read_yaml
 from infra.shapes import NodeClass, Resources, SystemPod
 
 SYSTEM_NAMESPACE = "kube-system"
@@ -57,7 +58,7 @@ class Fleet:
 def load_fleet(path: Path) -> Fleet:
     """Read `fleet.yaml`. Raises PlanError that names the file, the entry and the rule."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as broken:
         raise PlanError(
             f"the fleet is not readable YAML ({broken})", "name a file with fleetFile", file=path

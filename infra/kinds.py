@@ -64,4 +64,6 @@ def register(region: str, made: Manifest, opts: pulumi.ResourceOptions) -> Objec
     if (api_version, kind) not in KINDS:
         raise KeyError(f"{api_version} {kind}")
     group = api_version if "/" in api_version else f"core/{api_version}"
-    return Object(f"kubernetes:{group}:{kind}", f"{region}-{kind.lower()}-{made['metadata']['name']}", made, opts)
+    return Object(
+        f"kubernetes:{group}:{kind}", f"{region}-{kind.lower()}-{made['metadata']['name']}", made, opts
+    )

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from infra.data import read_yaml
 
 OUTPUTS = Path(__file__).with_name("outputs.yaml")
 
@@ -16,7 +16,7 @@ OUTPUTS = Path(__file__).with_name("outputs.yaml")
 @cache
 def known() -> Mapping[str, Mapping[str, Any]]:
     """Type → the form of its id and outputs."""
-    forms: Mapping[str, Mapping[str, Any]] = yaml.safe_load(OUTPUTS.read_text(encoding="utf-8"))
+    forms: Mapping[str, Mapping[str, Any]] = read_yaml(OUTPUTS)
     return forms
 
 

@@ -25,6 +25,8 @@ class Plan:
     regions: tuple[RegionPlan, ...]
     bill: Bill
     findings: tuple[Finding, ...]
+    definitions: tuple[Agent, ...]
+    """Of every agent, wherever it runs."""
 
 
 def make_plan(
@@ -43,7 +45,8 @@ def make_plan(
         for region in settings.active_regions
     )
     bill, used = make_bill(regions, settings, prices)
-    return Plan(settings.phase, regions, bill, (*_findings(agents, regions, fleet), *prices.stale(used)))
+    findings = (*_findings(agents, regions, fleet), *prices.stale(used))
+    return Plan(settings.phase, regions, bill, findings, tuple(agents))
 
 
 def _region(

@@ -12,6 +12,7 @@ from typing import Any, cast, get_args
 import yaml
 
 from errors import PlanError
+from infra.data import read_yaml
 from infra.shapes import Finding, Kind
 
 HOURS = 730  # a month, as AWS counts it: 365 × 24 / 12
@@ -87,7 +88,7 @@ class Prices:
 def load_prices(path: Path, today: date) -> Prices:
     """Read `prices.yaml`. `today` decides which prices are stale. Raises PlanError for a malformed entry."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
         sources = {name: (str(entry["title"]), entry["date"]) for name, entry in content["sources"].items()}
         pays = {str(kind): tuple(map(str, items)) for kind, items in content["pays"].items()}
         return Prices(_table(content["prices"], sources), tuple(map(_meter, content["meters"])), pays, today)

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from infra.data import read_yaml
 
 REPLACEMENTS = Path(__file__).with_name("replacements.yaml")
 
@@ -24,5 +24,5 @@ def holds_data(type: str) -> bool:
 
 @cache
 def _entries() -> Mapping[str, Mapping[str, Any]]:
-    entries: Mapping[str, Mapping[str, Any]] = yaml.safe_load(REPLACEMENTS.read_text(encoding="utf-8"))
+    entries: Mapping[str, Mapping[str, Any]] = read_yaml(REPLACEMENTS)
     return entries

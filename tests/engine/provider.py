@@ -17,7 +17,6 @@ from typing import Any
 
 import grpc
 from google.protobuf import empty_pb2, struct_pb2
-from google.protobuf.json_format import MessageToDict
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
@@ -251,17 +250,22 @@ def _name(urn: str) -> str:
 
 
 def _read(struct: Any) -> Properties:
-    read: Properties = _whole_numbers(MessageToDict(struct))
-    return read
+    return {key: _value(value) for key, value in struct.fields.items()}
 
 
-def _whole_numbers(value: Any) -> Any:
-    """Protobuf knows only doubles; `8080.0` is no port."""
-    if isinstance(value, dict):
-        return {key: _whole_numbers(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_whole_numbers(inner) for inner in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+def _value(value: Any) -> Any:
+    """A property. Protobuf knows only doubles; `8080.0` is no port."""
+    kind = value.WhichOneof("kind")
+    if kind == "string_value":
+        return value.string_value
+    if kind == "struct_value":
+        return _read(value.struct_value)
+    if kind == "list_value":
+        return [_value(entry) for entry in value.list_value.values]
+    if kind == "number_value":
+        number = value.number_value
+        return int(number) if number.is_integer() else number
+    return value.bool_value if kind == "bool_value" else None
 
 
 def _write(properties: Mapping[str, Any]) -> Any:
