@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import selectors
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -108,6 +109,21 @@ class _AtOnce(ThreadPoolExecutor):
         return result
 
 
+class _NeverWaits(selectors.SelectSelector):
+    """Nothing comes from outside: a loop with nothing left to do would wait for ever.
+
+    That happens when an interrupt, such as a test's time limit, ends one of Pulumi's tasks: asyncio keeps the
+    exception in that task, and all others wait for its result.
+    """
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:
+            raise RuntimeError(
+                "the recording stands still: a task was interrupted, or waits for what never comes"
+            )
+        return super().select(timeout)
+
+
 def _with_status(type: str, region: str, inputs: dict[str, Any]) -> dict[str, Any]:
     if type.endswith(":Ingress"):
         host = LOAD_BALANCER.format(region=region)
@@ -144,14 +160,25 @@ def record(settings: Settings, plan: Plan) -> list[Resource]:
 @contextmanager
 def _own_loop() -> Iterator[None]:
     """An event loop for Pulumi, which takes what is current and closes nothing."""
-    loop = asyncio.new_event_loop()
+    loop = asyncio.SelectorEventLoop(_NeverWaits())
     loop.set_default_executor(_AtOnce())
     asyncio.set_event_loop(loop)
     try:
         yield
     finally:
-        asyncio.set_event_loop(None)
-        loop.close()
+        # Only a recording that failed leaves tasks.
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        try:
+            loop.run_until_complete(_ended(left))
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
+
+
+async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @contextmanager
