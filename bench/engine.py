@@ -85,13 +85,12 @@ def measure(rounds: int) -> Figures:
         os.environ["RESOURCES"] = str(resources)
         empty.append(_time("empty", EMPTY)[0])
     ours, theirs = _medians(real), _medians(empty)
-    ratios = [mine / other for mine, other in zip(ours, theirs, strict=True)]
-    return Figures(
-        resources,
+    figures = [
         *(round(seconds, 1) for seconds in (*ours[:3], *theirs[:3], *ours[3:], *theirs[3:])),
-        *(round(ratio, 2) for ratio in ratios),
+        *(round(mine / other, 2) for mine, other in zip(ours, theirs, strict=True)),
         round(load_average, 1),
-    )
+    ]
+    return Figures(resources, *figures)
 
 
 def _medians(rounds: Sequence[Times]) -> list[float]:
