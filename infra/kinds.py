@@ -38,8 +38,8 @@ KINDS = frozenset(
 class Object(pulumi.CustomResource):
     """An object as its manifest says it.
 
-    The SDK's classes would send the same. They take nearly half of a run's time: to be read, and to look up types for
-    every field of every object.
+    The SDK's classes would send the same, after reading large modules and looking up types for every field of every
+    object.
     """
 
     def __init__(
