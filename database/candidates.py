@@ -6,8 +6,6 @@ space may answer, and a connection that asks again plans nothing, which is most 
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import asyncpg
 
 from database.connect import Connection, Pool
@@ -15,34 +13,38 @@ from database.vectors import Space
 from errors import EmbeddingMismatch
 
 _COMPARED = 2_000  # newest successes whose words are compared
+# PostgreSQL itself writes what is the same for all recalls of an agent into the statement, and quotes it.
 # Vector and words are read in subqueries, once for all rows. At least one row: it tells the current space.
-_CANDIDATES = """
+_STATEMENT = """
+SELECT format($template$
 WITH asked AS MATERIALIZED (
-    SELECT $1::text::vector({dimension}) AS vector,
+    SELECT $1::text::vector(%3$s) AS vector,
            replace(plainto_tsquery('english', $2)::text, ' & ', ' | ')::tsquery AS words),
 near AS MATERIALIZED (
     SELECT e.memory_id FROM agent_memory_embeddings e
-    WHERE e.agent_name = {agent} AND e.recallable
-      AND e.model = {model} AND e.dimension = {dimension} AND e.version = {version}
-    ORDER BY e.embedding::vector({dimension}) <=> (SELECT vector FROM asked) LIMIT {near}),
+    WHERE e.agent_name = %1$L AND e.recallable AND e.model = %2$L AND e.dimension = %3$s AND e.version = %4$L
+    ORDER BY e.embedding::vector(%3$s) <=> (SELECT vector FROM asked) LIMIT %5$s),
 newest AS MATERIALIZED (
     SELECT m.id, m.search, m.created_at FROM agent_memories m
-    WHERE m.agent_name = {agent} AND m.state = 'succeeded' ORDER BY m.created_at DESC LIMIT {compared}),
+    WHERE m.agent_name = %1$L AND m.state = 'succeeded' ORDER BY m.created_at DESC LIMIT %8$s),
 chosen AS (
     SELECT memory_id FROM near
     UNION (SELECT n.id FROM newest n WHERE n.search @@ (SELECT words FROM asked)
-           ORDER BY ts_rank(n.search, (SELECT words FROM asked)) DESC LIMIT {worded})
-    UNION (SELECT n.id FROM newest n ORDER BY n.created_at DESC LIMIT {newest})),
+           ORDER BY ts_rank(n.search, (SELECT words FROM asked)) DESC LIMIT %6$s)
+    UNION (SELECT n.id FROM newest n ORDER BY n.created_at DESC LIMIT %7$s)),
 found AS (
     SELECT m.id, m.issue_number, m.issue_title, left(m.issue_body, 8000) AS issue_body, m.solution_approach,
            m.lessons_learned, m.files, m.created_at, 1 - (e.embedding <=> (SELECT vector FROM asked)) AS cosine
     FROM chosen
-    JOIN agent_memories m ON m.agent_name = {agent} AND m.id = chosen.memory_id AND m.state = 'succeeded'
-    LEFT JOIN agent_memory_embeddings e ON e.agent_name = {agent} AND e.memory_id = m.id AND e.recallable
-        AND e.model = {model} AND e.dimension = {dimension} AND e.version = {version})
+    JOIN agent_memories m ON m.agent_name = %1$L AND m.id = chosen.memory_id AND m.state = 'succeeded'
+    LEFT JOIN agent_memory_embeddings e ON e.agent_name = %1$L AND e.memory_id = m.id AND e.recallable
+        AND e.model = %2$L AND e.dimension = %3$s AND e.version = %4$L)
 SELECT s.model AS current_model, s.dimension AS current_dimension, s.version AS current_version, found.*
 FROM (VALUES (1)) AS always LEFT JOIN embedding_model s ON true LEFT JOIN found ON true
+$template$, $1::text, $2::text, $3::integer, $4::text, $5::integer, $6::integer, $7::integer, $8::integer)
 """
+_REMEMBERED = 256
+_statements: dict[tuple[str | int, ...], str] = {}
 
 
 async def candidates(
@@ -60,7 +62,18 @@ async def candidates(
 
     Without `vector` and its `space` none is near. Raises EmbeddingMismatch where memories are in another space.
     """
-    statement = _statement(agent, space, near if vector is not None else 0, worded, newest)
+    space_asked = space or Space("", 1, "")
+    statement = await _statement(
+        connection,
+        agent,
+        space_asked.model,
+        space_asked.dimension,
+        space_asked.version,
+        near if vector is not None else 0,
+        worded,
+        newest,
+        _COMPARED,
+    )
     rows = await connection.fetch(statement, vector, words)
     current = rows[0]
     if space is not None and current["current_model"] is not None:
@@ -70,22 +83,10 @@ async def candidates(
     return [row for row in rows if row["id"] is not None]
 
 
-@lru_cache(maxsize=256)
-def _statement(agent: str, space: Space | None, near: int, worded: int, newest: int) -> str:
-    space = space or Space("", 1, "")
-    return _CANDIDATES.format(
-        agent=_literal(agent),
-        model=_literal(space.model),
-        dimension=int(space.dimension),
-        version=_literal(space.version),
-        near=int(near),
-        worded=int(worded),
-        newest=int(newest),
-        compared=_COMPARED,
-    )
-
-
-def _literal(text: str) -> str:
-    """As PostgreSQL reads it, whatever the session's settings. What it keeps apart are policies, not this."""
-    escaped = text.replace("\\", "\\\\").replace("'", "''")
-    return f"E'{escaped}'"
+async def _statement(connection: Connection | Pool, *given: str | int) -> str:
+    """The statement for the arguments of `_STATEMENT`, asked for once."""
+    if given not in _statements:
+        if len(_statements) >= _REMEMBERED:
+            _statements.clear()
+        _statements[given] = await connection.fetchval(_STATEMENT, *given)
+    return _statements[given]
