@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -554,7 +553,7 @@ FROM (SELECT n, CASE WHEN n < 300 THEN 'queued' WHEN n < 340 THEN 'running' WHEN
 """
 
 
-async def test_a_thousand_agents_and_ten_thousand_missions_make_a_snapshot_of_200_kb_in_50_ms(site, database):
+async def test_a_thousand_agents_and_ten_thousand_missions_make_a_snapshot_under_200_kb(site, database):
     agents = tuple(f"some-agent-{number}" for number in range(1000))
     async with database.connect("agents_owner") as owner:
         # The rows alone: partitions and roles of a thousand agents play no part here.
@@ -571,24 +570,8 @@ async def test_a_thousand_agents_and_ten_thousand_missions_make_a_snapshot_of_20
         await pipeline.execute()
     site.status.geography = Geography((Region("us-west-2", "San Francisco", "US", agents),))
 
-    # Processor time, ours and PostgreSQL's, in the best of some tries: others share this machine.
-    backend = await site.status.pool.fetchval("SELECT pg_backend_pid()")
-    tries = []
-    for _ in range(4):
-        ours, theirs = time.process_time(), processor_seconds(backend)
-        for _ in range(8):
-            text = json.dumps(await site.snapshot(), ensure_ascii=False)
-        tries.append((time.process_time() - ours + processor_seconds(backend) - theirs) / 8)
-
-    assert await site.status.pool.fetchval("SELECT pg_backend_pid()") == backend
+    text = json.dumps(await site.snapshot(), ensure_ascii=False)
     snapshot = json.loads(text)
     assert sum(agent[1] == "ready" for agent in snapshot["regions"][0]["agents"]) == 1000
     assert sum(snapshot["issues"].values()) == 10_000
     assert len(text.encode()) < 200_000
-    assert min(tries) < 0.05, tries
-
-
-def processor_seconds(process: int) -> float:
-    """User and system time of a process so far."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -167,13 +166,12 @@ def test_ties_are_spread_over_the_twins_and_stay_as_they_are() -> None:
     assert any(reason.startswith("tie with ") for reason in why)
 
 
-def test_a_huge_body_costs_no_more_than_a_long_one() -> None:
-    huge = issue("Security", "vulnerability @document-ninja cloud-architect " * 25_000)
-    started = time.process_time()
+def test_of_a_huge_body_only_the_beginning_counts() -> None:
+    start = "vulnerability @document-ninja cloud-architect ".ljust(4_000)
 
-    match = MATCHER.match(huge)
+    match = MATCHER.match(issue("Security", start + "bread " * 200_000))
 
-    assert time.process_time() - started < 0.1
+    assert match == MATCHER.match(issue("Security", start))
     assert match.agent is not None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from decimal import Decimal
 from itertools import combinations
@@ -277,10 +276,8 @@ def test_an_edited_definition_changes_that_agent_alone() -> None:
     assert [now.agent for was, now in zip(before, after, strict=True) if was != now] == ["steam-machine"]
 
 
-@pytest.mark.parametrize(("count", "seconds"), [(66, 0.5), (1000, 5.0)])
-def test_a_plan_is_made_quickly(count: int, seconds: float) -> None:
-    team = agents(count)
+def test_a_thousand_agents_are_each_placed_once() -> None:
+    team = agents(1000)
     big = settings(homeFlexMaxSize=80, databaseClass="db.m7g.2xlarge")
-    started = time.perf_counter()
-    make_plan(team, geography(team), own_fleet(), big, own_prices())
-    assert time.perf_counter() - started < seconds
+    plan = make_plan(team, geography(team), own_fleet(), big, own_prices())
+    assert [placed.agent for region in plan.regions for placed in region.agents] == [one.name for one in team]
