@@ -228,9 +228,6 @@ class OnCluster(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
 
-    def _system(self, name: str) -> SystemPod:
-        return next(pod for pod in self._scope.region.system if pod.name == name)
-
 
 def _is_scaled(made: Manifest) -> bool:
     return made["kind"] == "Deployment" and "replicas" not in made["spec"]

@@ -12,10 +12,10 @@ from contextlib import suppress
 _PR_SET_PDEATHSIG = 1
 
 
-def end_with_parent(signal_number: int = signal.SIGTERM) -> None:
-    """Ask Linux for a signal when the parent of this process dies."""
+def end_with_parent() -> None:
+    """Ask Linux for SIGTERM when the parent of this process dies."""
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal_number)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 end_with_parent()

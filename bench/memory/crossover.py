@@ -18,21 +18,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import numpy as np
 
 from bench.memory.corpus import SPREAD, TOPICS, row_id
-from bench.memory.ours import past_outcome
-from database.connect import SERVER_SETTINGS, Connection, Pool, keep_session, open_connection
+from bench.memory.ours import PASSWORD, held_open, make_schema, past_outcome
+from database.connect import Connection, Pool, open_connection
 from database.indexes import maintain_indexes
 from database.memory import Embedded, nearest, vector_text
-from database.migrate import migrate
 from database.outcomes import add_outcomes
 from database.registry import Registration, register_agents, set_passwords
 from database.vectors import Space, add_vectors, adopt_space
 from runner.local.embedded import EmbeddedPostgres
 
-PASSWORD = "of-the-benchmark"  # noqa: S105
 AGENT = "bench-agent"
 SIZES = (500, 1_000, 2_000, 3_000, 5_000, 10_000, 20_000)
 DIMENSIONS = (384, 1536)
@@ -83,14 +80,9 @@ async def measure(dimension: int) -> list[Crossover]:
 
 async def _prepare(server: EmbeddedPostgres, space: Space) -> str:
     async with open_connection(server.superuser_url) as superuser:
-        await superuser.execute("CREATE ROLE agents_owner LOGIN CREATEROLE")
-        await set_passwords(superuser, {"agents_owner": PASSWORD})
-        await superuser.execute("CREATE DATABASE bench OWNER agents_owner")
-    async with open_connection(server.url("postgres", PASSWORD, "bench")) as superuser:
-        await superuser.execute("CREATE EXTENSION vector")
-    owner_url = server.url("agents_owner", PASSWORD, "bench")
+        await superuser.execute("CREATE DATABASE bench")
+    owner_url, _ = await make_schema(server, "bench")
     async with open_connection(owner_url) as owner:
-        await migrate(owner)
         agent = Registration(AGENT, AGENT, "bench", "0")
         await register_agents(owner, [agent])
         await set_passwords(owner, {agent.role: PASSWORD})
@@ -112,15 +104,7 @@ async def _compare(
     server: EmbeddedPostgres, owner: Connection, asked: Sequence[Embedded], dimension: int, size: int
 ) -> Crossover:
     url = server.url(f"agent-{AGENT}", PASSWORD, "bench")
-    held = asyncpg.create_pool(
-        url,
-        min_size=1,
-        max_size=1,
-        max_inactive_connection_lifetime=0,
-        reset=keep_session,
-        server_settings=SERVER_SETTINGS,
-    )
-    async with held as pool:
+    async with held_open(url, most=1) as pool:
         exact_cpu, exact_ms, exact = await _time(pool, asked)
         started = time.monotonic()
         await maintain_indexes(owner, above=0, least_found=0.0)

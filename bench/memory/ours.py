@@ -13,7 +13,7 @@ import asyncpg
 
 from bench.memory.contender import BATCH, SINGLES, Job, Loaded
 from bench.memory.corpus import Corpus, row_id
-from database.connect import Connection, Pool, keep_session, open_connection, open_pool
+from database.connect import SERVER_SETTINGS, Connection, Pool, keep_session, open_connection, open_pool
 from database.indexes import maintain_indexes
 from database.memory import Embedded, Outcome, nearest, store_outcome, vector_text
 from database.migrate import migrate
@@ -38,6 +38,18 @@ async def make_schema(server: EmbeddedPostgres, database: str) -> tuple[str, str
         await migrate(owner)
         await set_passwords(owner, {"gateway": PASSWORD})
     return owner_url, server.url("gateway", PASSWORD, database)
+
+
+def held_open(url: str, *, most: int) -> Pool:
+    """As `open_pool`, but its connections stay open, as the peers' do; to be entered."""
+    return asyncpg.create_pool(
+        url,
+        min_size=1,
+        max_size=most,
+        max_inactive_connection_lifetime=0,
+        reset=keep_session,
+        server_settings=SERVER_SETTINGS,
+    )
 
 
 class Ours:
@@ -144,14 +156,7 @@ class Ours:
     async def _pool(self, corpus: Corpus, agent: int) -> Pool:
         if agent not in self._pools:
             url = self._job.urls[1].replace("{role}", f"agent-{corpus.names[agent]}")
-            # As open_pool, but held open, as the peers' pools are.
-            pool = asyncpg.create_pool(
-                url,
-                min_size=1,
-                max_size=2,
-                max_inactive_connection_lifetime=0,
-                reset=keep_session,
-            )
+            pool = held_open(url, most=2)
             self._pools[agent] = await self._stack.enter_async_context(pool)
             await self._pools[agent].fetch("SELECT 1")
         return self._pools[agent]
