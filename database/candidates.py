@@ -14,7 +14,8 @@ from errors import EmbeddingMismatch
 
 _COMPARED = 2_000  # newest successes whose words are compared
 # PostgreSQL itself writes what is the same for all recalls of an agent into the statement, and quotes it.
-# Vector and words are read in subqueries, once for all rows. At least one row: it tells the current space.
+# Vector and words are read in subqueries, once for all rows. LIMIT 1 makes each candidate a look-up by key: without
+# statistics of its partition, all rows were joined with all. At least one row: it tells the current space.
 _STATEMENT = """
 SELECT format($template$
 WITH asked AS MATERIALIZED (
@@ -33,12 +34,16 @@ chosen AS (
            ORDER BY ts_rank(n.search, (SELECT words FROM asked)) DESC LIMIT %6$s)
     UNION (SELECT n.id FROM newest n ORDER BY n.created_at DESC LIMIT %7$s)),
 found AS (
-    SELECT m.id, m.issue_number, m.issue_title, left(m.issue_body, 8000) AS issue_body, m.solution_approach,
-           m.lessons_learned, m.files, m.created_at, 1 - (e.embedding <=> (SELECT vector FROM asked)) AS cosine
+    SELECT m.*, 1 - (e.embedding <=> (SELECT vector FROM asked)) AS cosine
     FROM chosen
-    JOIN agent_memories m ON m.agent_name = %1$L AND m.id = chosen.memory_id AND m.state = 'succeeded'
-    LEFT JOIN agent_memory_embeddings e ON e.agent_name = %1$L AND e.memory_id = m.id AND e.recallable
-        AND e.model = %2$L AND e.dimension = %3$s AND e.version = %4$L)
+    CROSS JOIN LATERAL (
+        SELECT id, issue_number, issue_title, left(issue_body, 8000) AS issue_body, solution_approach, lessons_learned,
+               files, created_at
+        FROM agent_memories WHERE agent_name = %1$L AND id = chosen.memory_id AND state = 'succeeded' LIMIT 1) m
+    LEFT JOIN LATERAL (
+        SELECT embedding FROM agent_memory_embeddings
+        WHERE agent_name = %1$L AND memory_id = chosen.memory_id AND recallable
+            AND model = %2$L AND dimension = %3$s AND version = %4$L LIMIT 1) e ON true)
 SELECT s.model AS current_model, s.dimension AS current_dimension, s.version AS current_version, found.*
 FROM (VALUES (1)) AS always LEFT JOIN embedding_model s ON true LEFT JOIN found ON true
 $template$, $1::text, $2::text, $3::integer, $4::text, $5::integer, $6::integer, $7::integer, $8::integer)

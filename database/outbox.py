@@ -100,23 +100,35 @@ async def take_effects(connection: Connection, most: int) -> list[PendingEffect]
 
 
 # The payload of a done effect (a patch, maybe) is of no more use.
-_EFFECT_DONE = """
-WITH done AS (
-    UPDATE outbox SET done_at = now(), payload = '{}', error = NULL WHERE id = $1 RETURNING mission_id)
-UPDATE missions SET comment_url = coalesce($2, comment_url), pr_number = coalesce($3, pr_number)
+_EFFECTS_DONE = """
+WITH result (id, comment_url, pr_number) AS (SELECT * FROM unnest($1::bigint[], $2::text[], $3::integer[])),
+done AS (
+    UPDATE outbox SET done_at = now(), payload = '{}', error = NULL FROM result WHERE outbox.id = result.id
+    RETURNING mission_id, result.comment_url, result.pr_number)
+UPDATE missions
+SET comment_url = coalesce(done.comment_url, missions.comment_url),
+    pr_number = coalesce(done.pr_number, missions.pr_number)
 FROM done WHERE missions.id = done.mission_id
 """
 
 
-async def effect_done(
-    connection: Connection,
-    effect: PendingEffect,
-    *,
-    comment_url: str | None = None,
-    pr_number: int | None = None,
-) -> None:
-    """Mark an effect as done and note its result on the mission."""
-    await connection.execute(_EFFECT_DONE, effect.id, comment_url, pr_number)
+@dataclass(frozen=True, slots=True)
+class DoneEffect:
+    """What came of an effect: the comment's URL or the pull request's number."""
+
+    id: int
+    comment_url: str | None = None
+    pr_number: int | None = None
+
+
+async def effects_done(connection: Connection, done: Sequence[DoneEffect]) -> None:
+    """Mark effects as done and note their results on their missions."""
+    await connection.execute(
+        _EFFECTS_DONE,
+        [each.id for each in done],
+        [each.comment_url for each in done],
+        [each.pr_number for each in done],
+    )
 
 
 _EFFECT_LATER = """

@@ -41,7 +41,7 @@ from runner.cancelled import raise_if_cancelled
 from runner.gateway.intake import Intake, text_to_embed
 from runner.gateway.matchers import Matchers
 from runner.gateway.reconcile import reconcile
-from runner.gateway.relay import relay_effect, relay_wakes
+from runner.gateway.relay import relay_effects, relay_wakes
 from runner.gateway.webhook import webhook
 from runner.geography import Zone, load_geography, local_geography
 from runner.github import GitHub
@@ -59,7 +59,6 @@ from runner.stream import open_redis, trim
 log = logging.getLogger(__name__)
 
 _DELIVERIES_AT_ONCE = 50
-_EFFECTS_AT_ONCE = 4
 _IDLE_SECONDS = 0.25
 _AWAY_SECONDS = 1.0
 _SWEEP_SECONDS = 5.0
@@ -124,8 +123,7 @@ class Gateway:
             group.create_task(self._loop("embeddings", self._embed, _EMBED_SECONDS, self.new_lesson))
             group.create_task(self._loop("history", self._learn, _LEARN_SECONDS))
             group.create_task(self._loop("reconcile", self._reconcile, self.settings.reconcile_seconds))
-            for number in range(_EFFECTS_AT_ONCE):
-                group.create_task(self._loop(f"effects-{number}", self._effect, _IDLE_SECONDS))
+            group.create_task(self._loop("effects", self._effects, _IDLE_SECONDS))
 
     async def _loop(
         self, name: str, work: Callable[[], Awaitable[object]], idle: float, wake: asyncio.Event | None = None
@@ -219,8 +217,8 @@ class Gateway:
     async def _wake(self) -> int:
         return await relay_wakes(self.pool, self.redis) if self.redis is not None else 0
 
-    async def _effect(self) -> bool:
-        return await relay_effect(self.pool, self.github)
+    async def _effects(self) -> int:
+        return await relay_effects(self.pool, self.github)
 
     async def _sweep(self) -> None:
         async with self.pool.acquire() as connection:
