@@ -172,7 +172,7 @@ class _Texts:
 
     def __init__(self, title: str, body: str, candidates: Sequence[Candidate]) -> None:
         self._candidates = candidates
-        self._title = dict.fromkeys(words(title))
+        self._title = list(dict.fromkeys(words(title)))
         self._query = dict.fromkeys(words(f"{title} {body[:MAX_TEXT]}"))
         self._documents = [_document(each.title, each.body, each.paths) for each in candidates]
         self._shared = [self._query.keys() & counts.keys() for counts in self._documents]
@@ -181,6 +181,7 @@ class _Texts:
         self._rarity = {
             word: math.log((len(candidates) + 1.5) / (holders[word] + 0.5)) for word in self._query
         }
+        self._title.sort(key=lambda word: -self._rarity[word])
 
     def signals(self) -> list[Signals]:
         scores = self._bm25()
@@ -198,19 +199,17 @@ class _Texts:
         ]
 
     def shared_title_words(self, index: int) -> tuple[str, ...]:
-        held = (word for word in self._title if word in self._shared[index])
-        return tuple(sorted(held, key=lambda word: -self._rarity[word]))
+        return tuple(word for word in self._title if word in self._shared[index])
 
     def _bm25(self) -> list[float]:
+        """Without the constant factor (k1 + 1): only shares of the best score count."""
+        rarity = self._rarity
         lengths = [counts.total() for counts in self._documents]
         usual = sum(lengths) / len(lengths) if any(lengths) else 1.0
         scores = []
         for counts, shared, length in zip(self._documents, self._shared, lengths, strict=True):
             damping = BM25_K1 * (1 - BM25_B + BM25_B * length / usual)
-            parts = [
-                self._rarity[word] * counts[word] * (BM25_K1 + 1) / (counts[word] + damping)
-                for word in shared
-            ]
+            parts = [rarity[word] * (count := counts[word]) / (count + damping) for word in shared]
             scores.append(math.fsum(parts))  # which rounds once: a set has no order that could be relied on
         return scores
 
