@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from database.json_array import read_array
 from errors import HistoryError
 
-MAX_FILE_BYTES = 256 * 1024 * 1024
 MAX_TEXT = 65_536  # characters of a title or body; GitHub's own limit
 MAX_NAMES = 1_000  # labels or files of one work
 MAX_PROBLEMS = 20  # told at once
@@ -54,18 +53,13 @@ class PullRequest:
 
 def read_pull_requests(path: Path) -> tuple[PullRequest, ...]:
     """Every entry, in the file's order. Raises HistoryError that names the file and the first bad entries (from 0)."""
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise HistoryError(f"over {MAX_FILE_BYTES} bytes", "split it: each part may be loaded", file=path)
-        data = json.loads(path.read_bytes())
-    except OSError as broken:
-        raise HistoryError(f"it cannot be read: {broken.strerror}", "check the path", file=path) from broken
-    except json.JSONDecodeError as broken:
-        raise HistoryError(f"not JSON: {broken.msg}", _SHAPE, file=path, line=broken.lineno) from broken
-    except (UnicodeDecodeError, RecursionError) as broken:
-        raise HistoryError("not JSON in UTF-8", _SHAPE, file=path) from broken
-    if not isinstance(data, list):
-        raise HistoryError(f"a {type(data).__name__}, not an array of pull requests", _SHAPE, file=path)
+    data = read_array(
+        path,
+        HistoryError,
+        items="pull requests",
+        shape=_SHAPE,
+        too_big="split it: each part may be loaded",
+    )
     found: list[PullRequest] = []
     problems: list[HistoryError] = []
     for index, item in enumerate(data):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from database.json_array import read_array
 from errors import IssueError, SettingsError
 from runner.agents import load_agents
 from runner.issue import Issue, issue_from_github
@@ -22,7 +22,6 @@ from runner.terminal import print_json
 
 _REPOSITORY = "local/repository"
 _BAR = 30  # columns of the best candidate's bar
-_MAX_FILE_BYTES = 256 * 1024 * 1024
 
 
 def match_command(options: argparse.Namespace) -> int:
@@ -54,20 +53,11 @@ def match_command(options: argparse.Namespace) -> int:
 def read_issues(path: Path) -> list[Issue]:
     """The issues in a file as `gh issue list --json number,title,body,labels` prints it. Raises IssueError."""
     form = "write the array that `gh issue list --json number,title,body,labels` prints"
-    try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise IssueError(f"over {_MAX_FILE_BYTES} bytes", "split the file", file=path)
-        data = json.loads(path.read_bytes())
-    except OSError as broken:
-        raise IssueError(f"it cannot be read: {broken.strerror}", "check the path", file=path) from broken
-    except json.JSONDecodeError as broken:
-        raise IssueError(f"not JSON: {broken.msg}", form, file=path, line=broken.lineno) from broken
-    except (UnicodeDecodeError, RecursionError) as broken:
-        raise IssueError("not JSON in UTF-8", form, file=path) from broken
-    if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
-        raise IssueError("not an array of issues", form, file=path)
+    data = read_array(path, IssueError, items="issues", shape=form, too_big="split the file")
     issues = []
     for place, item in enumerate(data, start=1):
+        if not isinstance(item, dict):
+            raise IssueError(f"entry {place}: a {type(item).__name__}, not an object", form, file=path)
         try:
             issues.append(issue_from_github(item, _REPOSITORY))
         except IssueError as broken:

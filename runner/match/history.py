@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from database.json_array import read_array
 from errors import HistoryError
 from runner.issue import AGENT_LABEL
 
-MAX_FILE_BYTES = 256 * 1024 * 1024
 MAX_TEXT = 65_536  # characters of a title or body; GitHub's own limit
 _SHAPE = "write the array that `gh pr list --json number,title,body,labels,files,mergedAt` prints"
 
@@ -38,20 +37,9 @@ def load_history(path: Path) -> tuple[Work, ...]:
 
     Raises HistoryError that names the file and the entry.
     """
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise HistoryError(
-                f"over {MAX_FILE_BYTES} bytes", "give fewer works, the newest count most", file=path
-            )
-        data = json.loads(path.read_bytes())
-    except OSError as broken:
-        raise HistoryError(f"it cannot be read: {broken.strerror}", "check the path", file=path) from broken
-    except json.JSONDecodeError as broken:
-        raise HistoryError(f"not JSON: {broken.msg}", _SHAPE, file=path, line=broken.lineno) from broken
-    except (UnicodeDecodeError, RecursionError) as broken:
-        raise HistoryError("not JSON in UTF-8", _SHAPE, file=path) from broken
-    if not isinstance(data, list):
-        raise HistoryError(f"a {type(data).__name__}, not an array of works", _SHAPE, file=path)
+    data = read_array(
+        path, HistoryError, items="works", shape=_SHAPE, too_big="give fewer works, the newest count most"
+    )
     works = [_work(item, index, path) for index, item in enumerate(data) if not _closed_unmerged(item)]
     return tuple(sorted(works, key=lambda work: (work.merged_at, work.number)))
 

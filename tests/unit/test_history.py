@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from database import json_array
 from errors import HistoryError
-from runner.match import history as history_module
 from runner.match.history import load_history
 
 
@@ -112,7 +112,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_beyond_the_limit_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history_module, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr(json_array, "MAX_FILE_BYTES", 10)
 
     with pytest.raises(HistoryError, match="over 10 bytes"):
         load_history(write(tmp_path, [entry()]))

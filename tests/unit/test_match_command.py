@@ -67,6 +67,7 @@ def test_a_title_in_brackets_is_shown_whole(capsys: Capsys, tmp_path: Path) -> N
         ("[", "issues.json:1: not JSON"),
         ('{"number": 1}', "not an array of issues"),
         ('[{"number": 1, "title": "x"}, {"number": "x"}]', "entry 2"),
+        ('["x"]', "entry 1: a str, not an object"),
         (b"\xff", "not JSON in UTF-8"),
     ],
 )
