@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from database.json_array import read_array
 from errors import HistoryError
+from json_array import read_array
 
 MAX_TEXT = 65_536  # characters of a title or body; GitHub's own limit
 MAX_NAMES = 1_000  # labels or files of one work

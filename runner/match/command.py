@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from database.json_array import read_array
 from errors import IssueError, SettingsError
+from json_array import read_array
 from runner.agents import load_agents
 from runner.issue import Issue, issue_from_github
 from runner.match import Match, Matcher, report, share_report

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from database.json_array import read_array
 from errors import HistoryError
+from json_array import read_array
 from runner.issue import AGENT_LABEL
 
 MAX_TEXT = 65_536  # characters of a title or body; GitHub's own limit

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from database import json_array
+import json_array
 from errors import HistoryError
 from runner.match.history import load_history
 

@@ -17,11 +17,12 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 # A part, and what it may import of the others. `infra` knows a runner only by its definitions and geography.
 ARROWS = {
     "errors": (),
-    "database": ("errors",),
-    "runner": ("errors", "database"),
+    "json_array": ("errors",),
+    "database": ("errors", "json_array"),
+    "runner": ("errors", "json_array", "database"),
     "infra": ("errors", "runner.agents", "runner.geography"),
     "bench": ("errors", "database", "runner", "infra", "tests"),
-    "tests": ("errors", "database", "runner", "infra", "bench"),
+    "tests": ("errors", "json_array", "database", "runner", "infra", "bench"),
 }
 COMPONENTS = ("network", "host", "cluster", "datastore", "workload", "gateway", "routing", "budget")
 # issue → match → route → execute → gateway, worker; plan → components: what a module may not import, since it
@@ -90,8 +91,9 @@ def imported(tree: ast.AST, package: str, *, lazy: bool) -> Iterator[str]:
 def read_modules(root: Path) -> dict[str, Module]:
     """Dotted name → module, for every source file of the parts; a package goes by its own name."""
     modules = {}
-    files = [root / "errors.py", *(file for part in ARROWS for file in (root / part).rglob("*.py"))]
-    for file in files:
+    for file in (
+        file for part in ARROWS for file in (*root.glob(f"{part}.py"), *(root / part).rglob("*.py"))
+    ):
         name = ".".join(file.relative_to(root).with_suffix("").parts)
         is_package = name.endswith(".__init__")
         name = name.removesuffix(".__init__")
