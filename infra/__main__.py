@@ -20,6 +20,8 @@ from infra.outlook import plan_stack  # noqa: E402
 
 # All that a run makes lives until its end: looking for garbage took 40 % of the program's time.
 gc.disable()
+# Each of the SDK's debug lines, several a resource, is a call that waits for the engine's answer: a third of the clock.
+pulumi.log.debug = lambda *_, **__: None
 config, stack = plain_config(pulumi.get_project()), pulumi.get_stack()
 try:
     settings, plan = plan_stack(ROOT, config, stack)

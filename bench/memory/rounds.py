@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from bench.memory.answers import Judged
 from bench.memory.contender import Loaded
 
-CLIENTS = (1, 8, 32)
-QUESTIONS = 1_000
+CLIENTS = (1, 32)
+QUESTIONS = 300
 """Of each seed."""
 _PEERS = ("mem0", "langgraph")
 
