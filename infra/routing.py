@@ -78,7 +78,7 @@ class WebhookHost(pulumi.ComponentResource):
     def lead_to(self, address: pulumi.Input[str], address_zone: pulumi.Input[str], *, checked: bool) -> None:
         """Let the name lead to an API or a load balancer; `checked`: only while its health check passes.
 
-        Latency routing from phase 2 on, although one region needs none: a plain record would have to be replaced by it.
+        Latency routing from phase 2 on, although one region needs none: the second region then changes no record.
         """
         scope, child = self._scope, pulumi.ResourceOptions(parent=self)
         check = None
