@@ -17,11 +17,12 @@ from infra.build import build  # noqa: E402
 from infra.credentials import plain_config  # noqa: E402
 from infra.gate import ask_gate  # noqa: E402
 from infra.outlook import plan_stack  # noqa: E402
+from infra.sdk_waits import spare_debug_lines, wait_for_calls_first  # noqa: E402
 
 # All that a run makes lives until its end: looking for garbage took 40 % of the program's time.
 gc.disable()
-# Each of the SDK's debug lines, several a resource, is a call that waits for the engine's answer: a third of the clock.
-pulumi.log.debug = lambda *_, **__: None
+spare_debug_lines()
+wait_for_calls_first()
 config, stack = plain_config(pulumi.get_project()), pulumi.get_stack()
 try:
     settings, plan = plan_stack(ROOT, config, stack)

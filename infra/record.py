@@ -22,6 +22,7 @@ from pulumi.runtime.rpc import deserialize_properties
 from infra.build import build
 from infra.outputs import answer
 from infra.plan import Plan
+from infra.sdk_waits import wait_for_calls_first
 from infra.settings import Settings
 from infra.shapes import Resource
 
@@ -145,8 +146,13 @@ def record(settings: Settings, plan: Plan) -> list[Resource]:
             logger=_silent(),
             monitor=monitor,
         )
+
+        def program() -> None:
+            wait_for_calls_first()
+            build(settings, plan)
+
         # Pulumi's own way to wait for every registration; it carries no types.
-        pulumi.runtime.test(lambda: build(settings, plan) and None)()  # type: ignore[no-untyped-call]
+        pulumi.runtime.test(program)()  # type: ignore[no-untyped-call]
     return [
         replace(
             resource,
