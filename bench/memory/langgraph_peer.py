@@ -72,7 +72,7 @@ class LangGraph:
         )
         indexed = copy_rest(self._job.urls[0], tables, "store_vectors_embedding_idx")
         bulk = between(bulk, _timed(self._job.sample, lambda: self._put(corpus, last, rows, 1000)))
-        return Loaded(single, batch, max(batch, bulk), indexed)
+        return Loaded(single, batch, bulk, indexed)
 
     def _put(self, corpus: Corpus, start: int, end: int, count: int) -> None:
         for first in range(start, end, count):

@@ -63,7 +63,7 @@ class Mem0:
             self._job.urls[0], [("memories (id, vector, payload)", records)], "memories_hnsw_idx"
         )
         bulk = between(bulk, _timed(self._job.sample, lambda: self._insert(corpus, last, rows, 1000)))
-        return Loaded(single, batch, max(batch, bulk), indexed)
+        return Loaded(single, batch, bulk, indexed)
 
     def _insert(self, corpus: Corpus, start: int, end: int, count: int) -> None:
         for first in range(start, end, count):
