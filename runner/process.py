@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from signal import SIGINT, SIGTERM
+from signal import SIG_IGN, SIGINT, SIGTERM, getsignal
 
 import redis.asyncio
 from aiohttp import web
@@ -28,15 +28,16 @@ _CONNECTIONS = 2
 
 @asynccontextmanager
 async def stop_on_signal() -> AsyncIterator[asyncio.Event]:
-    """An event that SIGTERM or SIGINT sets."""
+    """An event that SIGTERM sets, and SIGINT unless this process was started to ignore it."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for signal in (SIGTERM, SIGINT):
+    signals = (SIGTERM,) if getsignal(SIGINT) is SIG_IGN else (SIGTERM, SIGINT)
+    for signal in signals:
         loop.add_signal_handler(signal, stop.set)
     try:
         yield stop
     finally:
-        for signal in (SIGTERM, SIGINT):
+        for signal in signals:
             loop.remove_signal_handler(signal)
 
 

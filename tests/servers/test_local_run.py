@@ -121,7 +121,9 @@ def test_files_that_are_not_there_are_named(small, tmp_path):
 @pytest.fixture
 def started(small, tmp_path) -> Iterator[subprocess.Popen[str]]:
     """A run that stays up, with its page answering."""
-    with subprocess.Popen(command(*small), env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command(*small), env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, process_group=0
+    ) as process:
         try:
             while not (tmp_path / "data" / "running.json").exists():
                 assert process.poll() is None, process.stderr and process.stderr.read()
@@ -135,8 +137,9 @@ def test_a_second_instance_on_the_same_folder_is_refused_with_the_process_that_h
 
 
 def test_ctrl_c_stops_everything_and_leaves_no_process(started, tmp_path):
-    started.send_signal(signal.SIGINT)
+    os.killpg(started.pid, signal.SIGINT)  # as a terminal does: every process gets it
     assert started.wait(60) == 0
+    assert started.stderr.read() == ""
     assert processes_of(tmp_path) == []
     assert not (tmp_path / "data" / "running.json").exists()
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from signal import SIGTERM
+from signal import SIG_IGN, SIGINT, SIGTERM, getsignal, signal
 
 import aiohttp
 import pytest
@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from database.missions import NewMission, add_mission
 from runner.local.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
+from runner.process import stop_on_signal
 from tests.servers.conftest import PASSWORD, Database, fresh_database, make_template, write_definitions
 
 NAME = "cloud-architect"
@@ -288,3 +289,12 @@ async def test_a_broken_definition_is_refused_with_file_line_and_remedy(variable
     assert f"{definitions / NAME}.md:" in message
     assert "malformed YAML" in message
     assert "Fix: " in message
+
+
+async def test_a_process_that_was_started_to_ignore_ctrl_c_leaves_it_to_the_one_that_started_it():
+    before = signal(SIGINT, SIG_IGN)
+    try:
+        async with stop_on_signal():
+            assert getsignal(SIGINT) is SIG_IGN
+    finally:
+        signal(SIGINT, before)
