@@ -90,7 +90,9 @@ class Aws(Cloud):
         return Change(changed, [path for path in changed if _prefixes(path) & paths])
 
     def planned(self, type: str, inputs: Properties) -> Properties:
-        nested = known()[type].get("nested", {})
+        nested = known()[type].get("nested")
+        if not nested:
+            return inputs
         return inputs | {key: inputs[key] | dict.fromkeys(form, UNKNOWN) for key, form in nested.items()}
 
     def create(self, type: str, name: str, region: str, inputs: Properties) -> Thing:

@@ -131,9 +131,13 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             except Refused as refused:
                 failure = provider_pb2.CheckFailure(reason=str(refused))
                 return provider_pb2.CheckResponse(inputs=request.news, failures=[failure])
-        return provider_pb2.CheckResponse(inputs=_write(inputs))
+        return provider_pb2.CheckResponse(inputs=request.news if inputs is news else _write(inputs))
 
     def Diff(self, request: Any, context: Any) -> Any:
+        if request.old_inputs == request.news:  # most resources of most runs: nothing to be read
+            with self._lock:
+                self._reach("diff", request, context)
+            return _difference([], [])
         old, new = _read(request.old_inputs), _read(request.news)
         for ignored in request.ignoreChanges:
             _copy_path(old, new, ignored.split("."))
@@ -148,7 +152,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             region = self._reach("create", request, context)
             if request.preview:
                 planned = self._cloud.planned(_type(request.urn), inputs)
-                return provider_pb2.CreateResponse(properties=_write(planned))
+                known = request.properties if planned is inputs else _write(planned)
+                return provider_pb2.CreateResponse(properties=known)
             try:
                 thing = self._cloud.create(_type(request.urn), _name(request.urn), region, inputs)
             except Refused as refused:
