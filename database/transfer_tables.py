@@ -26,7 +26,9 @@ SELECT c.relname::text AS name,
        -- A partition's foreign key is its table's.
        ARRAY(SELECT DISTINCT coalesce(pg_partition_root(f.confrelid), f.confrelid)::regclass::text FROM pg_constraint f
              WHERE coalesce(pg_partition_root(f.conrelid), f.conrelid) = c.oid AND f.contype = 'f'
-               AND coalesce(pg_partition_root(f.confrelid), f.confrelid) <> c.oid) AS after
+               AND coalesce(pg_partition_root(f.confrelid), f.confrelid) <> c.oid)
+       -- Nor is there a partition before its agent is registered.
+       || CASE WHEN c.relkind = 'p' THEN '{agents}'::text[] ELSE '{}' END AS after
 FROM pg_class c
 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
   AND c.relname <> ALL($1)

@@ -1,5 +1,6 @@
--- Quicker stores: a new outcome's vector is stored without looking its memory up again, which opens all partitions, and no
--- memory asks whether its agent exists. Its partition says so, and the agent's row cannot go while agent_performance
+-- Quicker stores. A new outcome's vector is stored without looking its memory up again: PostgreSQL planned that anew
+-- for each one, and in a session's sixth call for any agent, over all partitions (with 66 agents 479 locks and 43 ms). And no
+-- memory asks whether its agent exists: its partition says so, and the agent's row cannot go while agent_performance
 -- refers to it.
 
 ALTER TABLE agent_memories DROP CONSTRAINT agent_memories_agent_name_fkey;
@@ -43,11 +44,12 @@ DECLARE
 BEGIN
     INSERT INTO agent_memories (
         agent_name, id, mission_id, agent_specialization, repository, issue_number, issue_title, issue_body,
-        issue_labels, issue_author, solution_approach, lessons_learned, files, state, proven_by, proven_at, resolution_time_minutes,
-        pr_number, pr_merged, review_score, tokens, cost_usd, arm, recalled_count)
+        issue_labels, issue_author, solution_approach, lessons_learned, files, state, proven_by, proven_at,
+        resolution_time_minutes, pr_number, pr_merged, review_score, tokens, cost_usd, arm, recalled_count)
     SELECT v.agent_name, coalesce(v.id, gen_random_uuid()), v.mission_id, a.specialization, v.repository,
-           v.issue_number, v.issue_title, coalesce(v.issue_body, ''), coalesce(v.issue_labels, '{}'), coalesce(v.issue_author, ''),
-           v.solution_approach, v.lessons_learned, coalesce(v.files, '{}'), v.state, v.proven_by,
+           v.issue_number, v.issue_title, coalesce(v.issue_body, ''), coalesce(v.issue_labels, '{}'),
+           coalesce(v.issue_author, ''), v.solution_approach, v.lessons_learned, coalesce(v.files, '{}'), v.state,
+           v.proven_by,
            CASE WHEN v.state = 'succeeded' THEN now() END, v.resolution_time_minutes, v.pr_number, v.pr_merged,
            v.review_score, coalesce(v.tokens, 0), coalesce(v.cost_usd, 0), coalesce(v.arm, 'memory'),
            coalesce(v.recalled_count, 0)
