@@ -15,7 +15,7 @@ from database.candidates import candidates
 from database.connect import Connection
 from database.vectors import Space
 
-ABOVE = 3_000
+ABOVE = 2_000
 """Vectors of one space in a partition. Measured by `python -m bench.memory.crossover`; docs/memory.md has the table."""
 FOUND = 0.99  # of the exact five nearest, or the index is not kept
 _SAMPLES = 200

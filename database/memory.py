@@ -193,7 +193,7 @@ async def agent_stats(pool: Pool, agent: str) -> AgentStats:
 
 def vector_text(embedding: Sequence[float]) -> str:
     """pgvector's text form, so that no runner needs numpy."""
-    return "[" + ",".join(f"{value:.7g}" for value in embedding) + "]"
+    return "[" + ",".join(["%.7g"] * len(embedding)) % tuple(embedding) + "]"
 
 
 _MISSIONS_OF_ISSUE = """

@@ -66,6 +66,24 @@ class Answered:
     reached: int
 
 
+class Watch:
+    """Adds up the seconds inside `with`: of the calls that store, not of making what they are given."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._started = 0.0
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self._started
+
+    def rate(self, rows: int) -> float:
+        """Rows a second."""
+        return round(rows / self.seconds, 1)
+
+
 class Contender(Protocol):
     """A way to store and to ask."""
 

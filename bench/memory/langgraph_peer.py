@@ -14,9 +14,9 @@ from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
 from bench.memory import binary_copy
-from bench.memory.contender import BATCH, SINGLES, Job, Loaded
+from bench.memory.contender import BATCH, SINGLES, Job, Loaded, Watch
 from bench.memory.corpus import DIMENSION, Corpus
-from bench.memory.mem0_peer import _timed, between, copy_rest
+from bench.memory.mem0_peer import between, copy_rest
 
 _ROOT = "memories"
 
@@ -61,26 +61,30 @@ class LangGraph:
                 connection.execute("ANALYZE")
             return Loaded(0, 0, 0)
         self._store.setup()
-        single = _timed(SINGLES, lambda: self._put(corpus, 0, SINGLES, 1))
-        batch = _timed(10 * BATCH, lambda: self._put(corpus, SINGLES, SINGLES + 10 * BATCH, BATCH))
+        single = self._put(corpus, 0, SINGLES, 1)
+        batch = self._put(corpus, SINGLES, SINGLES + 10 * BATCH, BATCH)
         start, rows = SINGLES + 10 * BATCH, len(corpus.agent)
         first, last = start + self._job.sample, rows - self._job.sample
-        bulk = _timed(self._job.sample, lambda: self._put(corpus, start, first, 1000))
+        bulk = self._put(corpus, start, first, 1000)
         tables = (
             ("store (prefix, key, value)", self._values(corpus, range(first, last))),
             ("store_vectors (prefix, key, field_name, embedding)", self._vectors(corpus, range(first, last))),
         )
         indexed = copy_rest(self._job.urls[0], tables, "store_vectors_embedding_idx")
-        bulk = between(bulk, _timed(self._job.sample, lambda: self._put(corpus, last, rows, 1000)))
+        bulk = between(bulk, self._put(corpus, last, rows, 1000))
         return Loaded(single, batch, bulk, indexed)
 
-    def _put(self, corpus: Corpus, start: int, end: int, count: int) -> None:
+    def _put(self, corpus: Corpus, start: int, end: int, count: int) -> float:
+        """Rows a second."""
+        watch = Watch()
         for first in range(start, end, count):
             rows = range(first, min(first + count, end))
             operations = [
                 PutOp((_ROOT, corpus.names[corpus.agent[row]]), str(row), _value(corpus, row)) for row in rows
             ]
-            self._store.batch(operations)
+            with watch:
+                self._store.batch(operations)
+        return watch.rate(end - start)
 
     def _values(self, corpus: Corpus, rows: range) -> Iterator[bytes]:
         for row in rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,7 +16,7 @@ from mem0.vector_stores.pgvector import PGVector
 from psycopg import sql
 
 from bench.memory import binary_copy
-from bench.memory.contender import BATCH, SINGLES, Job, Loaded
+from bench.memory.contender import BATCH, SINGLES, Job, Loaded, Watch
 from bench.memory.corpus import DIMENSION, Corpus, row_id, row_of
 
 _COLLECTION = "memories"
@@ -53,26 +53,29 @@ class Mem0:
                 connection.execute(_TUNE)
                 connection.execute("ANALYZE memories")
             return Loaded(0, 0, 0)
-        single = _timed(SINGLES, lambda: self._insert(corpus, 0, SINGLES, 1))
-        batch = _timed(10 * BATCH, lambda: self._insert(corpus, SINGLES, SINGLES + 10 * BATCH, BATCH))
+        single = self._insert(corpus, 0, SINGLES, 1)
+        batch = self._insert(corpus, SINGLES, SINGLES + 10 * BATCH, BATCH)
         start, rows = SINGLES + 10 * BATCH, len(corpus.agent)
         first, last = start + self._job.sample, rows - self._job.sample
-        bulk = _timed(self._job.sample, lambda: self._insert(corpus, start, first, 1000))
+        bulk = self._insert(corpus, start, first, 1000)
         records = self._records(corpus, range(first, last))
         indexed = copy_rest(
             self._job.urls[0], [("memories (id, vector, payload)", records)], "memories_hnsw_idx"
         )
-        bulk = between(bulk, _timed(self._job.sample, lambda: self._insert(corpus, last, rows, 1000)))
+        bulk = between(bulk, self._insert(corpus, last, rows, 1000))
         return Loaded(single, batch, bulk, indexed)
 
-    def _insert(self, corpus: Corpus, start: int, end: int, count: int) -> None:
+    def _insert(self, corpus: Corpus, start: int, end: int, count: int) -> float:
+        """Rows a second."""
+        watch = Watch()
         for first in range(start, end, count):
             rows = range(first, min(first + count, end))
-            self._store.insert(
-                vectors=[corpus.vectors[row].tolist() for row in rows],
-                payloads=[_payload(corpus, row) for row in rows],
-                ids=[str(row_id(row)) for row in rows],
-            )
+            vectors = [corpus.vectors[row].tolist() for row in rows]
+            payloads = [_payload(corpus, row) for row in rows]
+            ids = [str(row_id(row)) for row in rows]
+            with watch:
+                self._store.insert(vectors=vectors, payloads=payloads, ids=ids)
+        return watch.rate(end - start)
 
     def _records(self, corpus: Corpus, rows: range) -> Iterator[bytes]:
         for row in rows:
@@ -112,12 +115,6 @@ def _payload(corpus: Corpus, row: int) -> dict[str, Any]:
         "text_lemmatized": title,
         "solution": f"solution {row}",
     }
-
-
-def _timed(rows: int, work: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    work()
-    return round(rows / (time.perf_counter() - started), 1)
 
 
 def between(empty: float, full: float) -> float:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from array import array
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
 import asyncpg
 
-from bench.memory.contender import BATCH, SINGLES, Job, Loaded
+from bench.memory.contender import BATCH, SINGLES, Job, Loaded, Watch
 from bench.memory.corpus import Corpus, row_id
 from database.connect import SERVER_SETTINGS, Connection, Pool, keep_session, open_connection, open_pool
 from database.indexes import maintain_indexes
@@ -79,19 +79,21 @@ class Ours:
             await set_passwords(owner, {each.role: PASSWORD for each in known} | {"gateway": PASSWORD})
             await adopt_space(owner, SPACE)
             rows = len(corpus.agent)
-            single = await _timed(SINGLES, self._single(corpus, gateway))
+            single = await self._single(corpus, gateway)
             batches = range(SINGLES, SINGLES + 10 * BATCH, BATCH)
-            batch = await _timed(10 * BATCH, self._bulk(corpus, owner, batches, BATCH))
+            batch = await self._bulk(corpus, owner, batches, BATCH)
             rest = SINGLES + 10 * BATCH
-            bulk = await _timed(rows - rest, self._bulk(corpus, owner, range(rest, rows, _CHUNK), _CHUNK))
+            bulk = await self._bulk(corpus, owner, range(rest, rows, _CHUNK), _CHUNK)
             await owner.execute("VACUUM ANALYZE agent_memories, agent_memory_embeddings")
             started = time.monotonic()
             await maintain_indexes(owner)
             return Loaded(single, batch, bulk, round(time.monotonic() - started, 1))
 
-    async def _single(self, corpus: Corpus, gateway: Pool) -> None:
+    async def _single(self, corpus: Corpus, gateway: Pool) -> float:
+        """Rows a second."""
+        watch = Watch()
         for row in range(SINGLES):
-            embedded = _embedded(corpus.vectors[row].tolist())
+            vector = corpus.vectors[row].tolist()
             outcome = Outcome(
                 agent_name=corpus.names[corpus.agent[row]],
                 mission_id=row_id(row),
@@ -102,18 +104,25 @@ class Ours:
                 state="succeeded" if corpus.success[row] else "failed",
                 proven_by="bench",
             )
-            await store_outcome(gateway, outcome, embedded)
+            with watch:
+                await store_outcome(gateway, outcome, _embedded(vector))
+        return watch.rate(SINGLES)
 
-    async def _bulk(self, corpus: Corpus, owner: Connection, starts: range, count: int) -> None:
+    async def _bulk(self, corpus: Corpus, owner: Connection, starts: range, count: int) -> float:
+        """Rows a second."""
+        watch = Watch()
         for start in starts:
             rows = range(start, min(start + count, starts.stop))
-            async with owner.transaction():
-                await add_outcomes(owner, [_outcome(corpus, row) for row in rows])
-                vectors = [
-                    (corpus.names[corpus.agent[row]], row_id(row), array("f", corpus.vectors[row].tobytes()))
-                    for row in rows
-                ]
-                await add_vectors(owner, SPACE, vectors)
+            outcomes = [_outcome(corpus, row) for row in rows]
+            vectors = [
+                (each.agent_name, each.id, array("f", corpus.vectors[row].tobytes()))
+                for row, each in zip(rows, outcomes, strict=True)
+            ]
+            with watch:
+                async with owner.transaction():
+                    await add_outcomes(owner, outcomes)
+                    await add_vectors(owner, SPACE, vectors)
+        return watch.rate(starts.stop - starts.start)
 
     def connect(self, corpus: Corpus, questions: Sequence[int]) -> None:
         one_each = {int(corpus.asker[question]): question for question in questions}
@@ -193,10 +202,3 @@ def past_outcome(agent: str, row: int, title: str, *, succeeded: bool) -> PastOu
         pr_number=None,
         pr_merged=None,
     )
-
-
-async def _timed(rows: int, work: Awaitable[None]) -> float:
-    """Rows a second."""
-    started = time.perf_counter()
-    await work
-    return round(rows / (time.perf_counter() - started), 1)

@@ -15,9 +15,9 @@ from tests.servers.database_command import command, until_blocked
 from tests.servers.memories import remember, vector
 
 AGENT, OTHER = "left-agent", "right-agent"
-ROWS, MANY = 2_000, 6_000
+ROWS, MANY = 1_500, 3_000
 
-# Around 20 points, as issues are around topics; in one statement, since 2,000 stores would take long.
+# Around 20 points, as issues are around topics, and no two alike; in one statement, since 1,500 stores would take long.
 _FILL = """
 WITH topic AS (
     SELECT t, (SELECT array_agg(sin(t * 7919 + i * 104729)) FROM generate_series(1, 384) AS i) AS centre
@@ -30,8 +30,7 @@ memory AS (
     RETURNING id, issue_number)
 INSERT INTO agent_memory_embeddings (agent_name, memory_id, model, dimension, version, recallable, embedding)
 SELECT $1, m.id, 'minilm', 384, 'test', true,
-       (SELECT array_agg(c + 0.5 * sin(m.issue_number * 31 + i * i))
-        FROM unnest(t.centre) WITH ORDINALITY AS u (c, i))::vector
+       (SELECT array_agg(c + random_normal(0, 0.5)) FROM unnest(t.centre) AS u (c) WHERE m.id IS NOT NULL)::vector  -- drawn anew for each
 FROM memory m JOIN topic t ON t.t = 1 + m.issue_number % 20
 """
 _INDEXES = """
@@ -64,12 +63,12 @@ async def asked(database: Database, agent: str) -> list[Embedded]:
             "SELECT embedding::text FROM agent_memory_embeddings WHERE agent_name = $1 ORDER BY memory_id LIMIT 20",
             agent,
         )
-    return [vector(seed, near=Embedded(row[0], "minilm", "test"), share=0.5) for seed, row in enumerate(rows)]
+    return [vector(seed, near=Embedded(row[0], "minilm", "test"), share=0.8) for seed, row in enumerate(rows)]
 
 
 async def test_only_a_large_partition_gets_an_index_and_recall_uses_it_and_finds_the_same(grown):
     async with grown.connect("agents_owner") as owner:
-        await owner.execute(_FILL, AGENT, ROWS + 1, MANY)  # below some 3,000 the planner would scan anyway
+        await owner.execute(_FILL, AGENT, ROWS + 1, MANY)
         await owner.execute("ANALYZE agent_memories, agent_memory_embeddings")
     questions = await asked(grown, AGENT)
     async with grown.agent_pool(AGENT, most=1) as pool:
@@ -215,7 +214,7 @@ async def test_what_an_ended_run_left_half_made_is_mended(grown):
 async def test_the_command_says_what_it_did(grown):
     code, out, _ = await command(grown, "index", "--above", "1000")
     assert code == 0
-    assert f"{AGENT}: index of 2,000 vectors of minilm (dimension 384, version test) made, which finds" in out
+    assert f"{AGENT}: index of 1,500 vectors of minilm (dimension 384, version test) made, which finds" in out
     code, out, _ = await command(grown, "index", "--above", "10000000")
     assert "dropped" in out
     code, out, _ = await command(grown, "index")
