@@ -4,9 +4,10 @@ Every contender runs on the same PostgreSQL, stores the same vectors and is aske
 other, in an order that turns with the store. Ours: row-level security on, each agent through its own role, which is no
 superuser. The peers: as they come, and tuned. Embedding is not part of it.
 
-Each seed has its 300 questions. How many seeds have stores of their own is `--stores`: all of S and text, one of M
-and L, where a store takes many minutes. Peers load the first and the last 3,000 rows in bulk by their own means, which
-is timed; what lies between is copied.
+Each seed has its 300 questions; what a contender has not answered after 20 seconds it is not asked, so that the slow
+ones end today. How many seeds have stores of their own is `--stores`: all of S and text, one of M and L, where a store
+takes many minutes. Peers load the first and the last 3,000 rows in bulk by their own means, which is timed; what lies
+between is copied.
 """
 
 from __future__ import annotations
@@ -128,12 +129,14 @@ async def _ask(
     for clients in CLIENTS:
         answered, cpu = await _search(job, url, server, database, clients, first)
         elapsed = max(each.ended for each in answered) - min(each.started for each in answered)
-        p50, p99 = milliseconds([second for each in answered for second in each.seconds])
-        asked[clients] = Asked(p50, p99, round(QUESTIONS / elapsed, 1), round(cpu * 1000 / QUESTIONS, 3))
+        done = [answer for each in answered for answer in each.answers]
+        p50, p99 = milliseconds([answer.seconds for answer in done])
+        asked[clients] = Asked(
+            len(done), p50, p99, round(len(done) / elapsed, 1), round(cpu * 1000 / len(done), 3)
+        )
         if clients == 1:
             reached = answered[0].reached
-            for each in answered:
-                answers |= dict(zip(each.questions, each.answers, strict=True))
+            answers = {answer.question: answer.rows for answer in done}
     async with open_connection(server.superuser_url) as superuser:
         size: int = await superuser.fetchval("SELECT pg_database_size($1)", database)
     judged = judge(corpus, answers)
@@ -170,7 +173,7 @@ async def _search(
         await _line(process, job)  # ready
     before = await _sessions_cpu(server, database)
     _tell(processes)
-    answered = [Answered(**json.loads(await _line(process, job))) for process in processes]
+    answered = [Answered.read(json.loads(await _line(process, job))) for process in processes]
     cpu = await _sessions_cpu(server, database) - before + sum(each.cpu_s for each in answered)
     _tell(processes)
     for process in processes:

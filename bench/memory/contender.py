@@ -8,16 +8,20 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from threading import Lock
+from typing import Any, Literal, Protocol
 
 from bench.memory.corpus import Corpus
 
 Name = Literal["ours", "mem0", "langgraph"]
 SINGLES = 200
 BATCH = 100
+TRIES = 20
+"""Times a search looks for another agent's memories."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class Job:
     parts: int = 1
     clients: int = 1
     warm_up: int = 0
+    seconds: float = 20.0
+    """After these no further question is asked, so that large sizes end today; the warm-up takes a third at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +59,56 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """The rows that were found for a question, nearest first."""
+
+    question: int
+    rows: list[int]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
-    """`answers`: rows for each question of this part. `reached`: of 100 tries for another agent's memories."""
+    """What came of a search. `cpu_s` of this process; `reached`: of `TRIES` for another agent's memories."""
 
     started: float
     ended: float
-    questions: list[int]
-    answers: list[list[int]]
-    seconds: list[float]
+    answers: list[Answer]
     cpu_s: float
-    """Of this process."""
     reached: int
+
+    @classmethod
+    def read(cls, document: dict[str, Any]) -> Answered:
+        """From what `asdict` made of it."""
+        return cls(**document | {"answers": [Answer(**each) for each in document["answers"]]})
+
+
+class Turns:
+    """Hands questions to clients, which may be threads, until there are no more or the seconds have passed."""
+
+    def __init__(self, questions: Sequence[int], seconds: float) -> None:
+        self._left = iter(questions)
+        self._ends = time.monotonic() + seconds
+        self._lock = Lock()
+
+    def __iter__(self) -> Iterator[int]:
+        return self
+
+    def __next__(self) -> int:
+        with self._lock:
+            if time.monotonic() > self._ends:
+                raise StopIteration
+            return next(self._left)
+
+
+def ask_in_threads(clients: int, turns: Turns, ask: Callable[[int], Answer]) -> list[Answer]:
+    """The answers of that many clients at once."""
+
+    def client(_: int) -> list[Answer]:
+        return [ask(question) for question in turns]
+
+    with ThreadPoolExecutor(clients) as pool:
+        return [answer for own in pool.map(client, range(clients)) for answer in own]
 
 
 class Watch:
@@ -93,8 +138,8 @@ class Contender(Protocol):
         """Open, and use once, every connection that the questions will need."""
         ...
 
-    def search(self, corpus: Corpus, questions: Sequence[int]) -> tuple[list[list[int]], list[float]]:
-        """Rows and seconds for each question, by `clients` at once."""
+    def search(self, corpus: Corpus, turns: Turns) -> list[Answer]:
+        """By `clients` at once, in any order."""
         ...
 
     def reach(self, corpus: Corpus, questions: Sequence[int]) -> int:
@@ -130,14 +175,14 @@ def main() -> None:
             return
         questions = list(range(job.first, job.first + job.count))[job.part :: job.parts]
         contender.connect(corpus, questions)
-        contender.search(corpus, questions[: job.warm_up])
-        reached = contender.reach(corpus, questions[:100]) if job.part == 0 else 0
+        contender.search(corpus, Turns(questions[: job.warm_up], job.seconds / 3))
+        reached = contender.reach(corpus, questions[:TRIES]) if job.parts == 1 else 0
         print("ready", flush=True)
         sys.stdin.readline()
         started, cpu = time.monotonic(), time.process_time()
-        answers, seconds = contender.search(corpus, questions)
+        answers = contender.search(corpus, Turns(questions, job.seconds))
         ended, cpu = time.monotonic(), time.process_time() - cpu
-        answered = Answered(started, ended, questions, answers, seconds, cpu, reached)
+        answered = Answered(started, ended, answers, cpu, reached)
         print(json.dumps(asdict(answered)), flush=True)
         sys.stdin.readline()  # the server's processes are looked at before the connections close
     finally:

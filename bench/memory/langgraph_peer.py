@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from langgraph.store.base import PutOp
@@ -14,7 +13,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
 from bench.memory import binary_copy
-from bench.memory.contender import BATCH, SINGLES, Job, Loaded, Watch
+from bench.memory.contender import BATCH, SINGLES, Answer, Job, Loaded, Turns, Watch, ask_in_threads
 from bench.memory.corpus import DIMENSION, Corpus
 from bench.memory.mem0_peer import between, copy_rest
 
@@ -97,28 +96,26 @@ class LangGraph:
             yield binary_copy.record((_prefix(corpus, row), str(row).encode(), b"data", vector))
 
     def connect(self, corpus: Corpus, questions: Sequence[int]) -> None:
-        self.search(corpus, questions[: 2 * self._job.clients])
+        self.search(corpus, Turns(questions[: 2 * self._job.clients], self._job.seconds / 3))
 
-    def search(self, corpus: Corpus, questions: Sequence[int]) -> tuple[list[list[int]], list[float]]:
+    def search(self, corpus: Corpus, turns: Turns) -> list[Answer]:
         self._corpus = corpus
 
-        def ask(question: int) -> tuple[list[int], float]:
+        def ask(question: int) -> Answer:
             return self._ask(corpus, question, int(corpus.asker[question]))
 
-        with ThreadPoolExecutor(self._job.clients) as clients:
-            done = list(clients.map(ask, questions))
-        return [rows for rows, _ in done], [seconds for _, seconds in done]
+        return ask_in_threads(self._job.clients, turns, ask)
 
-    def _ask(self, corpus: Corpus, question: int, agent: int) -> tuple[list[int], float]:
+    def _ask(self, corpus: Corpus, question: int, agent: int) -> Answer:
         namespace = (_ROOT, corpus.names[agent])
         started = time.perf_counter()
         found = self._store.search(namespace, query=f"q{question}", filter={"success": True}, limit=5)
         seconds = time.perf_counter() - started
-        return [int(each.key) for each in found], seconds
+        return Answer(question, [int(each.key) for each in found], seconds)
 
     def reach(self, corpus: Corpus, questions: Sequence[int]) -> int:
         others = [(int(corpus.asker[question]) + 1) % len(corpus.names) for question in questions]
-        return sum(bool(self._ask(corpus, *pair)[0]) for pair in zip(questions, others, strict=True))
+        return sum(bool(self._ask(corpus, *pair).rows) for pair in zip(questions, others, strict=True))
 
 
 def _prefix(corpus: Corpus, row: int) -> bytes:

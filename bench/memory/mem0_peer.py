@@ -6,7 +6,6 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 os.environ |= {"MEM0_TELEMETRY": "False", "MEM0_DIR": "/nonexistent"}
@@ -16,7 +15,7 @@ from mem0.vector_stores.pgvector import PGVector
 from psycopg import sql
 
 from bench.memory import binary_copy
-from bench.memory.contender import BATCH, SINGLES, Job, Loaded, Watch
+from bench.memory.contender import BATCH, SINGLES, Answer, Job, Loaded, Turns, Watch, ask_in_threads
 from bench.memory.corpus import DIMENSION, Corpus, row_id, row_of
 
 _COLLECTION = "memories"
@@ -83,27 +82,25 @@ class Mem0:
             yield binary_copy.record((row_id(row).bytes, binary_copy.vector(corpus.vectors[row]), payload))
 
     def connect(self, corpus: Corpus, questions: Sequence[int]) -> None:
-        self.search(corpus, questions[: 2 * self._job.clients])
+        self.search(corpus, Turns(questions[: 2 * self._job.clients], self._job.seconds / 3))
 
-    def search(self, corpus: Corpus, questions: Sequence[int]) -> tuple[list[list[int]], list[float]]:
-        def ask(question: int) -> tuple[list[int], float]:
+    def search(self, corpus: Corpus, turns: Turns) -> list[Answer]:
+        def ask(question: int) -> Answer:
             return self._ask(corpus, question, int(corpus.asker[question]))
 
-        with ThreadPoolExecutor(self._job.clients) as clients:
-            done = list(clients.map(ask, questions))
-        return [rows for rows, _ in done], [seconds for _, seconds in done]
+        return ask_in_threads(self._job.clients, turns, ask)
 
-    def _ask(self, corpus: Corpus, question: int, agent: int) -> tuple[list[int], float]:
+    def _ask(self, corpus: Corpus, question: int, agent: int) -> Answer:
         vector = corpus.questions[question].tolist()
         filters = {"agent_id": corpus.names[agent], "success": True}
         started = time.perf_counter()
         found = self._store.search(query="", vectors=vector, top_k=5, filters=filters)
         seconds = time.perf_counter() - started
-        return [row_of(each.id) for each in found], seconds
+        return Answer(question, [row_of(each.id) for each in found], seconds)
 
     def reach(self, corpus: Corpus, questions: Sequence[int]) -> int:
         others = [(int(corpus.asker[question]) + 1) % len(corpus.names) for question in questions]
-        return sum(bool(self._ask(corpus, *pair)[0]) for pair in zip(questions, others, strict=True))
+        return sum(bool(self._ask(corpus, *pair).rows) for pair in zip(questions, others, strict=True))
 
 
 def _payload(corpus: Corpus, row: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import asyncpg
 
-from bench.memory.contender import BATCH, SINGLES, Job, Loaded, Watch
+from bench.memory.contender import BATCH, SINGLES, Answer, Job, Loaded, Turns, Watch
 from bench.memory.corpus import Corpus, row_id
 from database.connect import SERVER_SETTINGS, Connection, Pool, keep_session, open_connection, open_pool
 from database.indexes import maintain_indexes
@@ -126,29 +126,27 @@ class Ours:
 
     def connect(self, corpus: Corpus, questions: Sequence[int]) -> None:
         one_each = {int(corpus.asker[question]): question for question in questions}
-        self.search(corpus, [*one_each.values()] * 2)
+        self.search(corpus, Turns([*one_each.values()] * 2, self._job.seconds))
 
-    def search(self, corpus: Corpus, questions: Sequence[int]) -> tuple[list[list[int]], list[float]]:
-        return self._loop.run_until_complete(self._search(corpus, questions))
+    def search(self, corpus: Corpus, turns: Turns) -> list[Answer]:
+        return self._loop.run_until_complete(self._search(corpus, turns))
 
-    async def _search(self, corpus: Corpus, questions: Sequence[int]) -> tuple[list[list[int]], list[float]]:
-        answers: list[list[int]] = [[] for _ in questions]
-        seconds = [0.0] * len(questions)
-        waiting = iter(enumerate(questions))
+    async def _search(self, corpus: Corpus, turns: Turns) -> list[Answer]:
+        answers = []
 
         async def client() -> None:
-            for place, question in waiting:
+            for question in turns:
                 pool = await self._pool(corpus, int(corpus.asker[question]))
                 vector, agent = corpus.questions[question].tolist(), corpus.names[corpus.asker[question]]
                 started = time.perf_counter()
                 found = await nearest(pool, agent, _embedded(vector))
-                seconds[place] = time.perf_counter() - started
-                answers[place] = [each.issue_number for each in found]
+                seconds = time.perf_counter() - started
+                answers.append(Answer(question, [each.issue_number for each in found], seconds))
 
         async with asyncio.TaskGroup() as group:
             for _ in range(self._job.clients):
                 group.create_task(client())
-        return answers, seconds
+        return answers
 
     def reach(self, corpus: Corpus, questions: Sequence[int]) -> int:
         return self._loop.run_until_complete(self._reach(corpus, questions))

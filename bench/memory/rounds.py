@@ -19,6 +19,8 @@ _PEERS = ("mem0", "langgraph")
 class Asked:
     """The questions of one seed by some clients at once."""
 
+    questions: int
+    """Fewer than QUESTIONS where the time was up."""
     p50_ms: float
     p99_ms: float
     per_second: float
@@ -37,7 +39,7 @@ class Round:
     asked: dict[int, Asked]
     """By clients."""
     reached: int
-    """Of 100 tries for another agent's memories by the asker's own means."""
+    """Of `contender.TRIES` for another agent's memories by the asker's own means."""
     mib: int
     load_average: float
 

@@ -17,7 +17,8 @@ from tests.servers.memories import remember, vector
 AGENT, OTHER = "left-agent", "right-agent"
 ROWS, MANY = 1_500, 3_000
 
-# Around 20 points, as issues are around topics, and no two alike; in one statement, since 1,500 stores would take long.
+# Around 20 points, as issues are around topics, and no two alike (what names `m` is drawn anew for each row); in one
+# statement, since 1,500 stores would take long.
 _FILL = """
 WITH topic AS (
     SELECT t, (SELECT array_agg(sin(t * 7919 + i * 104729)) FROM generate_series(1, 384) AS i) AS centre
@@ -30,7 +31,7 @@ memory AS (
     RETURNING id, issue_number)
 INSERT INTO agent_memory_embeddings (agent_name, memory_id, model, dimension, version, recallable, embedding)
 SELECT $1, m.id, 'minilm', 384, 'test', true,
-       (SELECT array_agg(c + random_normal(0, 0.5)) FROM unnest(t.centre) AS u (c) WHERE m.id IS NOT NULL)::vector  -- drawn anew for each
+       (SELECT array_agg(c + random_normal(0, 0.5)) FROM unnest(t.centre) AS u (c) WHERE m.id IS NOT NULL)::vector
 FROM memory m JOIN topic t ON t.t = 1 + m.issue_number % 20
 """
 _INDEXES = """
