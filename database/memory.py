@@ -6,7 +6,8 @@ Who asks is decided by the database: policies show a login role the rows of its 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -20,6 +21,7 @@ from database.candidates import candidates
 from database.connect import Connection, Pool
 from database.similarity import Candidate, score
 from database.vectors import Space, Unembedded
+from errors import EmbeddingMismatch
 
 RECALL_LIMIT = 5
 THRESHOLD = 0.7  # a 70 % chance of a true match (the proposal's "> 0.7 similarity", calibrated)
@@ -152,15 +154,26 @@ async def store_outcome(pool: Pool, outcome: Outcome, embedded: Embedded | None 
     """Store an outcome, its statistics and its vector (of title and body) in one transaction; the memory's id.
 
     Storing the same mission again changes nothing. An agent stores only for itself, and its successes stay pending.
-    Raises asyncpg.InsufficientPrivilegeError for another agent's outcome.
+    Raises asyncpg.InsufficientPrivilegeError for another agent's outcome, EmbeddingMismatch for a vector of another
+    space than the memories'.
     """
     vector, model, version = (
         (embedded.vector, embedded.model, embedded.version) if embedded else (None, "", "")
     )
-    memory: UUID = await pool.fetchval(
-        _STORE, json.dumps(asdict(outcome), default=str), vector, model, version
-    )
+    with _of_the_current_space():
+        memory: UUID = await pool.fetchval(
+            _STORE, json.dumps(asdict(outcome), default=str), vector, model, version
+        )
     return memory
+
+
+@contextmanager
+def _of_the_current_space() -> Iterator[None]:
+    """The database refuses other vectors, whoever stores them."""
+    try:
+        yield
+    except asyncpg.RaiseError as refused:
+        raise EmbeddingMismatch(refused.args[0]) from refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,10 +271,14 @@ async def unembedded(pool: Pool, space: Space, most: int) -> list[Unembedded]:
 async def store_embedding(
     connection: Connection, memory: Unembedded, *, model: str, version: str, embedding: Sequence[float]
 ) -> None:
-    """Store a memory's embedding; it is recallable if the memory is a success at that moment."""
-    await connection.execute(
-        _STORE_EMBEDDING, memory.agent, memory.memory_id, model, version, vector_text(embedding)
-    )
+    """Store a memory's embedding; it is recallable if the memory is a success at that moment.
+
+    Raises EmbeddingMismatch for a vector of another space than the memories'.
+    """
+    with _of_the_current_space():
+        await connection.execute(
+            _STORE_EMBEDDING, memory.agent, memory.memory_id, model, version, vector_text(embedding)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ from database.outbox import repeat_wakes
 from database.registry import agent_names
 from database.retention import Retention, load_retention, prune
 from database.spending import set_cap
-from errors import AgentsCloudError, RateLimited, SettingsError, Unavailable
+from errors import AgentsCloudError, EmbeddingMismatch, RateLimited, SettingsError, Unavailable
 from runner.agents import load_agents
 from runner.cancelled import raise_if_cancelled
 from runner.gateway.intake import Intake, text_to_embed
@@ -271,14 +271,16 @@ class Gateway:
             waiting = await unembedded(self.pool, space, 64)
             if waiting:
                 space, vectors = await self.embedder.embed(self.pool, [memory.text for memory in waiting])
-        except SettingsError as refused:
+                async with self.pool.acquire() as connection:
+                    for memory, vector in zip(waiting, vectors, strict=True):
+                        await store_embedding(
+                            connection, memory, model=space.model, version=space.version, embedding=vector
+                        )
+        except (
+            SettingsError,
+            EmbeddingMismatch,
+        ) as refused:  # or all memories are being re-embedded meanwhile
             raise Unavailable(str(refused)) from refused
-        if waiting:
-            async with self.pool.acquire() as connection:
-                for memory, vector in zip(waiting, vectors, strict=True):
-                    await store_embedding(
-                        connection, memory, model=space.model, version=space.version, embedding=vector
-                    )
         return len(waiting)
 
     async def _learn(self) -> None:
