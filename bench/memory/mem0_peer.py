@@ -124,7 +124,7 @@ def copy_rest(url: str, tables: Sequence[tuple[str, Iterator[bytes]]], index: st
     hours otherwise; an index that is built at once is, if anything, the better one.
     """
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("SET maintenance_work_mem = '1GB'")
+        connection.execute("SET maintenance_work_mem = '2GB'")
         found = connection.execute("SELECT pg_get_indexdef(to_regclass(%s))", (index,)).fetchone()
         if found is not None and found[0] is not None:
             connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(index)))
