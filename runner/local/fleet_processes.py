@@ -6,8 +6,10 @@ import asyncio
 import logging
 import multiprocessing
 from collections.abc import Mapping, Sequence
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from signal import SIG_BLOCK, SIG_SETMASK, SIGINT, pthread_sigmask
 
 from runner.forked import LOADED_ONCE, work_forked
 
@@ -32,6 +34,7 @@ class FleetProcesses:
 
     def start(self) -> None:
         """Start every runner; they get ready on their own."""
+        _start_server()
         for agent in self._environments:
             self._start(agent)
 
@@ -83,3 +86,16 @@ class FleetProcesses:
 
     def _alive(self) -> Sequence[ForkServerProcess]:
         return [process for process in self._processes.values() if process.is_alive()]
+
+
+def _start_server() -> None:
+    """Start what forks the runners, with Ctrl-C blocked for it and them: it is for the one that stops all in order.
+
+    Blocked from their first moment on. What they ignore only once they run, ends them before.
+    """
+    resource_tracker.ensure_running()  # first, since it unblocks what is blocked
+    before = pthread_sigmask(SIG_BLOCK, {SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        pthread_sigmask(SIG_SETMASK, before)
