@@ -121,9 +121,13 @@ def test_files_that_are_not_there_are_named(small, tmp_path):
 @pytest.fixture
 def started(small, tmp_path) -> Iterator[subprocess.Popen[str]]:
     """A run that stays up, with its page answering."""
-    with subprocess.Popen(
+    # As in a terminal, also where the shell that started the tests has told its jobs to ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    begun = subprocess.Popen(
         command(*small), env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, process_group=0
-    ) as process:
+    )
+    signal.signal(signal.SIGINT, before)
+    with begun as process:
         try:
             while not (tmp_path / "data" / "running.json").exists():
                 assert process.poll() is None, process.stderr and process.stderr.read()
