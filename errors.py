@@ -110,7 +110,7 @@ class EmbeddingMismatch(AgentsCloudError):
 
     def __init__(self, difference: str) -> None:
         super().__init__(
-            f"{difference}. Fix: `python -m database reembed` gives all memories vectors of one model"
+            f"{difference}. Fix: `python -m database reembed --to MODEL` gives all memories vectors of one model"
         )
 
 

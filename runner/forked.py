@@ -4,7 +4,6 @@ is loaded once an agent, and that package would bring the local GitHub and the t
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
 LOADED_ONCE = ("runner.forkserver", "runner.forked", "runner.cli", "runner.process", "runner.execute.recall")
@@ -13,7 +12,6 @@ LOADED_ONCE = ("runner.forkserver", "runner.forked", "runner.cli", "runner.proce
 
 def work_forked(variables: dict[str, str], log_file: str) -> None:
     """`python -m runner agent` in this process, with `variables` as its environment."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that stops everything in order
     from runner.forkserver import end_with_parent
 
     end_with_parent()

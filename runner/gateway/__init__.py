@@ -276,10 +276,7 @@ class Gateway:
                         await store_embedding(
                             connection, memory, model=space.model, version=space.version, embedding=vector
                         )
-        except (
-            SettingsError,
-            EmbeddingMismatch,
-        ) as refused:  # or all memories are being re-embedded meanwhile
+        except (SettingsError, EmbeddingMismatch) as refused:  # the latter while all is being re-embedded
             raise Unavailable(str(refused)) from refused
         return len(waiting)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import multiprocessing
-from collections.abc import Mapping, Sequence
-from multiprocessing import forkserver, resource_tracker
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from signal import SIG_BLOCK, SIG_SETMASK, SIGINT, pthread_sigmask
@@ -34,7 +35,6 @@ class FleetProcesses:
 
     def start(self) -> None:
         """Start every runner; they get ready on their own."""
-        _start_server()
         for agent in self._environments:
             self._start(agent)
 
@@ -44,7 +44,8 @@ class FleetProcesses:
             args=(dict(self._environments[agent]), str(self._logs / f"{agent}.log")),
             name=agent,
         )
-        process.start()
+        with _ctrl_c_blocked():
+            process.start()
         self._processes[agent] = process
 
     async def keep_alive(self) -> None:
@@ -88,14 +89,15 @@ class FleetProcesses:
         return [process for process in self._processes.values() if process.is_alive()]
 
 
-def _start_server() -> None:
-    """Start what forks the runners, with Ctrl-C blocked for it and them: it is for the one that stops all in order.
+@contextmanager
+def _ctrl_c_blocked() -> Iterator[None]:
+    """For what is started here, from its first moment on, and what it forks: one process stops all in order.
 
-    Blocked from their first moment on. What they ignore only once they run, ends them before.
+    What a runner ignored only once it ran could end it before.
     """
     resource_tracker.ensure_running()  # first, since it unblocks what is blocked
     before = pthread_sigmask(SIG_BLOCK, {SIGINT})
     try:
-        forkserver.ensure_running()
+        yield
     finally:
         pthread_sigmask(SIG_SETMASK, before)

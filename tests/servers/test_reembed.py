@@ -183,7 +183,8 @@ async def test_a_vector_of_another_space_is_refused_with_the_command_that_change
         )
         (memory,) = await unembedded(pool, Space.of(OLD), 5)
         with pytest.raises(
-            EmbeddingMismatch, match=r"embedded with old \(dimension 8.*`python -m database reembed`"
+            EmbeddingMismatch,
+            match=r"embedded with old \(dimension 8.*`python -m database reembed --to MODEL`",
         ):
             await store_embedding(gateway, memory, model="new", version="1", embedding=[1.0] * 12)
         assert await unembedded(pool, Space.of(OLD), 5) == [memory]
