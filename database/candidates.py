@@ -14,6 +14,7 @@ from errors import EmbeddingMismatch
 
 _COMPARED = 2_000  # newest successes whose words are compared
 # PostgreSQL itself writes what is the same for all recalls of an agent into the statement, and quotes it.
+# Vectors that an index knows are asked of it, the others one by one (`database/indexes.py`).
 # Vector and words are read in subqueries, once for all rows. LIMIT 1 makes each candidate a look-up by key: without
 # statistics of its partition, all rows were joined with all. At least one row: it tells the current space.
 _STATEMENT = """
@@ -22,9 +23,19 @@ WITH asked AS MATERIALIZED (
     SELECT $1::text::vector(%3$s) AS vector,
            replace(plainto_tsquery('english', $2)::text, ' & ', ' | ')::tsquery AS words),
 near AS MATERIALIZED (
-    SELECT e.memory_id FROM agent_memory_embeddings e
-    WHERE e.agent_name = %1$L AND e.recallable AND e.model = %2$L AND e.dimension = %3$s AND e.version = %4$L
-    ORDER BY e.embedding::vector(%3$s) <=> (SELECT vector FROM asked) LIMIT %5$s),
+    SELECT memory_id FROM (
+        (SELECT e.memory_id, e.embedding::vector(%3$s) <=> (SELECT vector FROM asked) AS distance
+         FROM agent_memory_embeddings e
+         WHERE e.agent_name = %1$L AND e.recallable AND e.indexed
+             AND e.model = %2$L AND e.dimension = %3$s AND e.version = %4$L
+         ORDER BY e.embedding::vector(%3$s) <=> (SELECT vector FROM asked) LIMIT %5$s)
+        UNION ALL
+        (SELECT e.memory_id, e.embedding::vector(%3$s) <=> (SELECT vector FROM asked) AS distance
+         FROM agent_memory_embeddings e
+         WHERE e.agent_name = %1$L AND e.recallable AND NOT e.indexed
+             AND e.model = %2$L AND e.dimension = %3$s AND e.version = %4$L
+         ORDER BY e.embedding::vector(%3$s) <=> (SELECT vector FROM asked) LIMIT %5$s)) AS either
+    ORDER BY distance LIMIT %5$s),
 newest AS MATERIALIZED (
     SELECT m.id, m.search, m.created_at FROM agent_memories m
     WHERE m.agent_name = %1$L AND m.state = 'succeeded' ORDER BY m.created_at DESC LIMIT %8$s),

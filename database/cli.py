@@ -63,7 +63,8 @@ def _migrate(options: argparse.Namespace) -> int:
 def _index(options: argparse.Namespace) -> int:
     def report(done: Indexed) -> None:
         found = "" if done.found is None else f", which finds {done.found:.1%} of what is nearest"
-        print(f"{done.agent}: index of {done.vectors:,} vectors of {done.space} {done.action}{found}")
+        joined = f", {done.joined:,} joined" if done.joined else ""
+        print(f"{done.agent}: index of {done.vectors:,} vectors of {done.space} {done.action}{found}{joined}")
 
     async def work() -> int:
         async with open_owner(find_servers(options.data).database_url) as owner:

@@ -1,7 +1,8 @@
 """Approximate indexes for large partitions: made and dropped while agents work, kept only where they find what is near.
 
 Recall scans a partition exactly. Above ABOVE vectors an HNSW index of that one partition answers sooner; the planner
-takes it by itself, because `candidates` asks in the index's own words.
+takes it by itself, because `candidates` asks in the index's own words. What is stored later joins the index when this
+runs again, so that no store waits for it; until then recall compares it exactly, beside what the index finds.
 """
 
 from __future__ import annotations
@@ -26,23 +27,27 @@ _NEAREST = 5
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """What became of one agent's index. `found`: share of the exact nearest that it finds, where it was made."""
+    """What became of one agent's index."""
 
     agent: str
     space: Space
     vectors: int
     action: Literal["made", "kept", "dropped", "refused"]
     found: float | None = None
+    """Share of the exact nearest that it finds, where it was made."""
+    joined: int = 0
+    """Vectors stored since the last run that it knows now, where it was kept."""
 
 
 # The name tells the space and how it was built, so that a former index is known as such.
 _STATE = """
 WITH counted AS (
-    SELECT agent_name, model, dimension, version, count(*) AS vectors FROM agent_memory_embeddings
-    WHERE recallable GROUP BY 1, 2, 3, 4)
-SELECT a.agent_name, c.model, c.dimension, c.version, c.vectors, 'agent_memory_embeddings_' || a.agent_id AS partition,
-       'near_' || a.agent_id || '_' || left(md5(format('%s:%s:%s:%s', c.model, c.dimension, c.version, $1::text)), 12)
-           AS name
+    SELECT agent_name, model, dimension, version, count(*) AS vectors, count(*) FILTER (WHERE NOT indexed) AS apart
+    FROM agent_memory_embeddings WHERE recallable GROUP BY 1, 2, 3, 4)
+SELECT a.agent_name, c.model, c.dimension, c.version, c.vectors, c.apart,
+       'agent_memory_embeddings_' || a.agent_id AS partition,
+       'near_' || a.agent_id || '_'
+       || left(md5(format('%s:%s:%s:%s:indexed', c.model, c.dimension, c.version, $1::text)), 12) AS name
 FROM counted c JOIN agents a USING (agent_name) ORDER BY a.agent_name, c.model, c.dimension, c.version
 """
 _EXISTING = """
@@ -54,9 +59,19 @@ WHERE am.amname = 'hnsw'
 # In the words of `candidates`: the planner compares text. Only one-statement strings may run CONCURRENTLY.
 _CREATE = """
 SELECT format('CREATE INDEX CONCURRENTLY %I ON %I USING hnsw ((embedding::vector(%s)) vector_cosine_ops) WITH (%s)'
-              ' WHERE recallable AND model = %L AND dimension = %s AND version = %L', $1::text, $2::text, $4::integer,
-              $6::text, $3::text, $4::integer, $5::text)
+              ' WHERE recallable AND indexed AND model = %L AND dimension = %s AND version = %L', $1::text, $2::text,
+              $4::integer, $6::text, $3::text, $4::integer, $5::text)
 """
+# In small steps: who judges one of these outcomes waits for one step at most.
+_JOIN = """
+UPDATE agent_memory_embeddings SET indexed = true
+WHERE agent_name = $1 AND recallable AND memory_id IN (
+    SELECT memory_id FROM agent_memory_embeddings
+    WHERE agent_name = $1 AND recallable AND NOT indexed AND model = $2 AND dimension = $3 AND version = $4 LIMIT $5)
+    AND model = $2 AND dimension = $3 AND version = $4
+"""
+_STEP = 100
+_TIDY = "SELECT format('VACUUM (ANALYZE) %I', $1::text)"
 # A graph that does not fit takes twice as long. Half of what PostgreSQL caches pages in is free on any server.
 _MEMORY = """
 SELECT set_config('maintenance_work_mem',
@@ -91,11 +106,14 @@ async def maintain_indexes(
     for row in await connection.fetch(_STATE, _BUILT_WITH):
         name, vectors = row["name"], row["vectors"]
         space = Space(row["model"], row["dimension"], row["version"])
-        if existing.get(name) and vectors > above // 2:
+        # Each vector that joins costs ten times what it costs in a build.
+        if existing.get(name) and vectors > max(above // 2, 2 * row["apart"]):
             wanted.add(name)
-            done.append(Indexed(row["agent_name"], space, vectors, "kept"))
+            joined = await _join(connection, row["agent_name"], space, row["partition"])
+            done.append(Indexed(row["agent_name"], space, vectors, "kept", joined=joined))
         elif vectors > above:
-            await _drop(connection, name)  # half made by a run that was ended
+            await _drop(connection, name)  # half made by a run that was ended, or outgrown
+            await _join(connection, row["agent_name"], space, row["partition"])
             await connection.execute(
                 await connection.fetchval(
                     _CREATE, name, row["partition"], space.model, space.dimension, space.version, _BUILT_WITH
@@ -120,6 +138,17 @@ async def maintain_indexes(
 
 async def _drop(connection: Connection, name: str) -> None:
     await connection.execute(await connection.fetchval(_DROP, name))
+
+
+async def _join(connection: Connection, agent: str, space: Space, partition: str) -> int:
+    """Let the index know, or be built of, what was stored since; how many vectors."""
+    joined = 0
+    arguments = (agent, space.model, space.dimension, space.version, _STEP)
+    while status := int((await connection.execute(_JOIN, *arguments)).rsplit(" ", 1)[1]):
+        joined += status
+    if joined:
+        await connection.execute(await connection.fetchval(_TIDY, partition))
+    return joined
 
 
 async def _found(connection: Connection, agent: str, space: Space) -> float:

@@ -9,7 +9,7 @@ import pytest
 
 from database.connect import Connection
 from database.indexes import maintain_indexes
-from database.memory import Embedded, nearest
+from database.memory import Embedded, judge_outcome, nearest
 from tests.servers.conftest import Database
 from tests.servers.database_command import command, until_blocked
 from tests.servers.memories import remember, vector
@@ -38,6 +38,10 @@ _INDEXES = """
 SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam
 WHERE amname = 'hnsw'
 """
+_APART = f"SELECT count(*) FROM agent_memory_embeddings WHERE agent_name = '{AGENT}' AND NOT indexed"
+_WRITING = (
+    "LOCK TABLE agent_memory_embeddings IN ROW EXCLUSIVE MODE"  # as each transaction that wrote holds it
+)
 
 
 async def indexes(connection: Connection) -> list[str]:
@@ -132,6 +136,49 @@ async def test_a_second_run_keeps_it_and_a_partition_that_shrank_loses_it(grown)
         assert await indexes(owner) == []
 
 
+async def test_what_is_stored_later_is_recalled_at_once_and_joins_the_index_in_the_next_run(grown):
+    async with grown.connect("agents_owner") as owner, grown.pool("gateway") as gateway:
+        await maintain_indexes(owner, above=1_000)
+        later = [await remember(gateway, AGENT, f"later {n}", embedded=vector(n)) for n in range(3)]
+        assert await owner.fetchval(_APART) == len(later)
+        async with grown.agent_pool(AGENT) as pool:
+            for n, memory in enumerate(later):
+                assert (await nearest(pool, AGENT, vector(n)))[0].memory_id == memory
+            (kept,) = await maintain_indexes(owner, above=1_000)
+            assert (kept.action, kept.joined) == ("kept", len(later))
+            assert await owner.fetchval(_APART) == 0
+            for n, memory in enumerate(later):
+                assert (await nearest(pool, AGENT, vector(n)))[0].memory_id == memory
+        (kept,) = await maintain_indexes(owner, above=1_000)
+        assert kept.joined == 0
+
+
+async def test_what_was_reverted_is_recalled_neither_from_the_index_nor_beside_it(grown):
+    async with grown.connect("agents_owner") as owner, grown.pool("gateway") as gateway:
+        early, late = uuid4(), uuid4()
+        await remember(gateway, AGENT, "early", embedded=vector(1), mission=early)
+        await maintain_indexes(owner, above=1_000)
+        await remember(gateway, AGENT, "late", embedded=vector(1), mission=late)
+        async with grown.agent_pool(AGENT) as pool:
+            assert {"early", "late"} <= {each.issue_title for each in await nearest(pool, AGENT, vector(1))}
+            for mission in (early, late):
+                async with gateway.acquire() as connection:
+                    await judge_outcome(connection, mission, succeeded=False, by="revert", reverted=True)
+            assert not {"early", "late"} & {
+                each.issue_title for each in await nearest(pool, AGENT, vector(1), limit=50)
+            }
+
+
+async def test_an_index_that_more_stands_beside_than_in_is_built_anew(grown):
+    async with grown.connect("agents_owner") as owner:
+        await maintain_indexes(owner, above=1_000)
+        await owner.execute(_FILL, AGENT, ROWS + 1, 2 * ROWS + 1)
+        (built,) = await maintain_indexes(owner, above=1_000)
+        assert (built.action, built.vectors) == ("made", 2 * ROWS + 1)
+        assert await owner.fetchval(_APART) == 0
+        assert len(await indexes(owner)) == 1
+
+
 async def test_the_index_of_a_former_model_goes(grown):
     async with grown.connect("agents_owner") as owner:
         await maintain_indexes(owner, above=1_000)
@@ -163,9 +210,7 @@ async def test_nobody_waits_while_an_index_is_made_or_dropped(grown):
         ):
             earlier = slow.transaction()
             await earlier.start()
-            await slow.execute(
-                "UPDATE agent_memory_embeddings SET recallable = recallable WHERE agent_name = $1", AGENT
-            )
+            await slow.execute(_WRITING)
             building = asyncio.create_task(maintain_indexes(owner, above=above))
             await until_blocked(slow)
             assert not building.done()
@@ -190,9 +235,7 @@ async def test_what_an_ended_run_left_half_made_is_mended(grown):
     async with grown.connect("agents_owner") as owner, grown.connect("agents_owner") as slow:
         earlier = slow.transaction()
         await earlier.start()
-        await slow.execute(
-            "UPDATE agent_memory_embeddings SET recallable = recallable WHERE agent_name = $1", AGENT
-        )
+        await slow.execute(_WRITING)
         building = asyncio.create_task(maintain_indexes(owner, above=1_000))
         await until_blocked(slow)
         building.cancel()
