@@ -5,9 +5,11 @@ other, in an order that turns with the store. Ours: row-level security on, each 
 superuser. The peers: as they come, and tuned. Embedding is not part of it.
 
 Each seed has its 300 questions; what a contender has not answered after 20 seconds it is not asked, so that the slow
-ones end today. How many seeds have stores of their own is `--stores`: all of S and text, one of M and L, where a store
-takes many minutes. Peers load the first and the last 3,000 rows in bulk by their own means, which is timed; what lies
-between is copied.
+ones end today. One client asks each once, 32 clients ask them again and again for ten seconds; all answers are judged.
+How many seeds have stores of their own is `--stores`: all of S and text, one of M and L, where a store takes many
+minutes. Peers load the first and the last 3,000 rows in bulk by their own means, which is timed; what lies between is
+copied. Last, 200 rows are stored one a call, into the full store. "ours, words too" is `recall` itself, which a mission
+uses; the other row of ours asks for the nearest vectors alone, as the peers do.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from bench.memory.answers import judge, milliseconds
 from bench.memory.contender import Answered, Job, Loaded, Name
 from bench.memory.corpus import SIZES, Corpus, Kind, from_texts, made_up
 from bench.memory.ours import PASSWORD, make_schema
-from bench.memory.rounds import CLIENTS, QUESTIONS, Asked, Round, targets, told
+from bench.memory.rounds import CLIENTS, QUESTIONS, WITH_WORDS, Asked, Round, targets, told
 from bench.memory.texts import embedded_texts
 from database.connect import open_connection
 from runner.local.embedded import EmbeddedPostgres
@@ -41,8 +43,12 @@ SHARED_BUFFERS = "2GB"  # so that no contender's index is slow for want of memor
 _TUNING = ("hnsw.iterative_scan = 'relaxed_order'", "hnsw.ef_search = 200")
 
 
-async def run(size: str, kind: Kind, seeds: Sequence[int], names: Sequence[Name]) -> list[Round]:
-    """All contenders with one store and the questions of `seeds`, on a server of their own."""
+async def run(
+    size: str, kind: Kind, seeds: Sequence[int], names: Sequence[Name], seconds: float = 10
+) -> list[Round]:
+    """All contenders with one store and the questions of `seeds`, on a server of their own; many clients ask for
+    `seconds`.
+    """
     with tempfile.TemporaryDirectory(prefix="bench-memory-") as name:
         folder = Path(name)
         corpus = _corpus(size, kind, seeds)
@@ -57,7 +63,7 @@ async def run(size: str, kind: Kind, seeds: Sequence[int], names: Sequence[Name]
             return [
                 each
                 for contender in turned
-                for each in await _contend(contender, server, folder, corpus, seeds)
+                for each in await _contend(contender, server, folder, corpus, seeds, seconds)
             ]
         finally:
             await server.stop()
@@ -72,7 +78,12 @@ def _corpus(size: str, kind: Kind, seeds: Sequence[int]) -> Corpus:
 
 
 async def _contend(
-    name: Name, server: EmbeddedPostgres, folder: Path, corpus: Corpus, seeds: Sequence[int]
+    name: Name,
+    server: EmbeddedPostgres,
+    folder: Path,
+    corpus: Corpus,
+    seeds: Sequence[int],
+    seconds: float,
 ) -> list[Round]:
     database = f"bench_{name}"
     async with open_connection(server.superuser_url) as superuser:
@@ -82,32 +93,26 @@ async def _contend(
         urls = await make_schema(server, database)
     job = Job(name, "load", str(folder), urls)
     loaded = Loaded(**await _call(job))
-    rounds = await _ask_all(name, server, database, job, corpus, loaded, seeds)
-    if name != "ours":
+
+    async def ask(row: str, job: Job, loaded: Loaded) -> list[Round]:
+        rounds = []
+        for place, seed in enumerate(seeds):
+            asking = replace(job, first=place * QUESTIONS, count=QUESTIONS)
+            rounds.append(await _ask(row, server, database, asking, corpus, loaded, seed, seconds))
+            print(rounds[-1].short(), file=sys.stderr, flush=True)
+        return rounds
+
+    rounds = await ask(name, job, loaded)
+    if name == "ours":
+        rounds += await ask(WITH_WORDS, replace(job, words=True), Loaded())
+    else:
         async with open_connection(urls[0]) as superuser:
             for setting in _TUNING:
                 await superuser.execute(f"ALTER DATABASE {database} SET {setting}")
-        tuned = Job(name, "load", str(folder), urls, tuned=True)
-        await _call(tuned)
-        rounds += await _ask_all(f"{name}, tuned", server, database, tuned, corpus, loaded, seeds)
+        tuned = replace(job, tuned=True)
+        rounds += await ask(f"{name}, tuned", tuned, Loaded(**await _call(tuned)))
     async with open_connection(server.superuser_url) as superuser:
         await superuser.execute(f"DROP DATABASE {database} WITH (FORCE)")
-    return rounds
-
-
-async def _ask_all(
-    name: str,
-    server: EmbeddedPostgres,
-    database: str,
-    job: Job,
-    corpus: Corpus,
-    loaded: Loaded,
-    seeds: Sequence[int],
-) -> list[Round]:
-    rounds = []
-    for place, seed in enumerate(seeds):
-        rounds.append(await _ask(name, server, database, job, corpus, loaded, seed, place * QUESTIONS))
-        print(rounds[-1].short(), file=sys.stderr, flush=True)
     return rounds
 
 
@@ -119,24 +124,25 @@ async def _ask(
     corpus: Corpus,
     loaded: Loaded,
     seed: int,
-    first: int,
+    seconds: float,
 ) -> Round:
     url = server.url("{role}" if job.contender == "ours" else "postgres", PASSWORD, database)
     load_average = os.getloadavg()[0]
     asked: dict[int, Asked] = {}
-    answers: dict[int, list[int]] = {}
+    answers: list[tuple[int, list[int]]] = []
     reached = 0
     for clients in CLIENTS:
-        answered, cpu = await _search(job, url, server, database, clients, first)
+        asking = job if clients == 1 else replace(job, seconds=seconds, again=True)
+        answered, cpu = await _search(asking, url, server, database, clients)
         elapsed = max(each.ended for each in answered) - min(each.started for each in answered)
         done = [answer for each in answered for answer in each.answers]
         p50, p99 = milliseconds([answer.seconds for answer in done])
         asked[clients] = Asked(
             len(done), p50, p99, round(len(done) / elapsed, 1), round(cpu * 1000 / len(done), 3)
         )
+        answers += [(answer.question, answer.rows) for answer in done]
         if clients == 1:
             reached = answered[0].reached
-            answers = {answer.question: answer.rows for answer in done}
     async with open_connection(server.superuser_url) as superuser:
         size: int = await superuser.fetchval("SELECT pg_database_size($1)", database)
     judged = judge(corpus, answers)
@@ -144,7 +150,7 @@ async def _ask(
 
 
 async def _search(
-    job: Job, url: str, server: EmbeddedPostgres, database: str, clients: int, first: int
+    job: Job, url: str, server: EmbeddedPostgres, database: str, clients: int
 ) -> tuple[list[Answered], float]:
     """The answers of each process, and CPU seconds of all clients and their sessions.
 
@@ -153,14 +159,10 @@ async def _search(
     parts = min(2, clients)
     processes = [
         await _start(
-            Job(
-                job.contender,
-                "search",
-                job.folder,
-                (job.urls[0], url),
-                tuned=job.tuned,
-                first=first,
-                count=QUESTIONS,
+            replace(
+                job,
+                do="search",
+                urls=(job.urls[0], url),
                 part=part,
                 parts=parts,
                 clients=clients // parts,
@@ -230,7 +232,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--size", choices=[*SIZES, "text"], default="S", help="66x1,000, 66x10,000 or 1,000x1,000"
+        "--size", choices=[*SIZES, "text"], default="S", help="S 66x1,000, M 66x10,000, L 1,000x1,000"
     )
     parser.add_argument(
         "--vectors", choices=("independent", "correlated"), help="one kind only (default: both)"
@@ -238,6 +240,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--stores", type=int, help="seeds with stores of their own (default: see above)")
     parser.add_argument("--only", choices=NAMES, action="append", help="one contender (repeatable)")
+    parser.add_argument("--seconds", type=float, default=10, help="for which 32 clients ask")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     names = tuple(options.only or NAMES)
@@ -252,7 +255,9 @@ def main() -> None:
         rounds = [
             each
             for store in range(stores)
-            for each in asyncio.run(run(options.size, kind, range(store, options.seeds, stores), names))
+            for each in asyncio.run(
+                run(options.size, kind, range(store, options.seeds, stores), names, options.seconds)
+            )
         ]
         reached = targets(rounds) if "ours" in names else {}
         document.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from bench.memory.corpus import Corpus
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Over all questions."""
+    """Over all answers."""
 
     recall: float
     """Share of the exact nearest that were answered."""
@@ -23,10 +23,10 @@ class Judged:
     """Answers that belong to another agent, or are failures."""
 
 
-def judge(corpus: Corpus, answers: Mapping[int, Sequence[int]]) -> Judged:
-    """`answers`: question → rows."""
+def judge(corpus: Corpus, answers: Iterable[tuple[int, Sequence[int]]]) -> Judged:
+    """`answers`: questions, which may come again, each with the rows that were found."""
     right = possible = empty = short = leaks = 0
-    for question, rows in answers.items():
+    for question, rows in answers:
         exact = [int(row) for row in corpus.answers[question] if row >= 0]
         own = [row for row in rows if corpus.agent[row] == corpus.asker[question] and corpus.success[row]]
         if exact:

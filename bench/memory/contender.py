@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import cycle, pairwise
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal, Protocol
@@ -20,6 +21,8 @@ from bench.memory.corpus import Corpus
 Name = Literal["ours", "mem0", "langgraph"]
 SINGLES = 200
 BATCH = 100
+SAMPLE = 3_000
+"""Rows loaded in bulk into the full store; peers load as many by their own means into the empty one."""
 TRIES = 20
 """Times a search looks for another agent's memories."""
 
@@ -33,9 +36,8 @@ class Job:
     folder: str
     urls: tuple[str, str]
     tuned: bool = False
-    sample: int = 3_000
-    """Rows that a peer loads in bulk by its own means into the empty store, and as many into the full one; the others
-    are copied, so that large sizes end today."""
+    words: bool = False
+    """Ours asks `recall`, which compares words too, instead of `nearest`."""
     first: int = 0
     count: int = 0
     """The questions asked."""
@@ -45,15 +47,26 @@ class Job:
     warm_up: int = 0
     seconds: float = 20.0
     """After these no further question is asked, so that large sizes end today; the warm-up takes a third at most."""
+    again: bool = False
+    """Ask the same questions again until the seconds have passed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Rows a second: one a call, 100 a call, as many as there are."""
+    """Rows a second; 0 where it was not measured. Only the calls that store are timed."""
 
-    single: float
-    batch: float
-    bulk: float
+    single: float = 0.0
+    """One a call, into the empty store."""
+    batch: float = 0.0
+    """100 a call, into the empty store."""
+    bulk: float = 0.0
+    """In bulk, from the empty store to the full one; of peers from the first and the last rows."""
+    ready: float = 0.0
+    """As `bulk`, until all indexes are made."""
+    bulk_full: float = 0.0
+    """In bulk, into the full store with its indexes."""
+    single_full: float = 0.0
+    """One a call, into the full store with its indexes."""
     indexed_s: float = 0.0
     """Building indexes after the load, where that is a step of its own."""
 
@@ -86,8 +99,8 @@ class Answered:
 class Turns:
     """Hands questions to clients, which may be threads, until there are no more or the seconds have passed."""
 
-    def __init__(self, questions: Sequence[int], seconds: float) -> None:
-        self._left = iter(questions)
+    def __init__(self, questions: Sequence[int], seconds: float, *, again: bool = False) -> None:
+        self._left = cycle(questions) if again else iter(questions)
         self._ends = time.monotonic() + seconds
         self._lock = Lock()
 
@@ -109,6 +122,26 @@ def ask_in_threads(clients: int, turns: Turns, ask: Callable[[int], Answer]) -> 
 
     with ThreadPoolExecutor(clients) as pool:
         return [answer for own in pool.map(client, range(clients)) for answer in own]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Which rows are stored how, in this order. Peers copy `middle`, so that large sizes end today."""
+
+    single: range
+    batch: range
+    first: range
+    middle: range
+    bulk_full: range
+    single_full: range
+
+    @classmethod
+    def of(cls, rows: int) -> Parts:
+        """Of all rows; what is timed into the empty store and into the full one is of the same number."""
+        ends = [0, SINGLES, SINGLES + 10 * BATCH]
+        sample = min(SAMPLE, (rows - ends[-1] - SINGLES) // 3)
+        ends += [ends[-1] + sample, rows - SINGLES - sample, rows - SINGLES, rows]
+        return cls(*(range(*pair) for pair in pairwise(ends)))
 
 
 class Watch:
@@ -180,7 +213,7 @@ def main() -> None:
         print("ready", flush=True)
         sys.stdin.readline()
         started, cpu = time.monotonic(), time.process_time()
-        answers = contender.search(corpus, Turns(questions, job.seconds))
+        answers = contender.search(corpus, Turns(questions, job.seconds, again=job.again))
         ended, cpu = time.monotonic(), time.process_time() - cpu
         answered = Answered(started, ended, answers, cpu, reached)
         print(json.dumps(asdict(answered)), flush=True)

@@ -6,8 +6,10 @@ Only numpy and the standard library: the peers' environment reads it too.
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
@@ -39,7 +41,13 @@ class Size:
         return self.agents * self.each
 
 
-SIZES = {"S": Size(66, 1_000, 66), "M": Size(66, 10_000, 66), "L": Size(1_000, 1_000, 100)}
+# `tiny` tries the benchmark itself.
+SIZES = {
+    "tiny": Size(4, 1_500, 4),
+    "S": Size(66, 1_000, 66),
+    "M": Size(66, 10_000, 66),
+    "L": Size(1_000, 1_000, 100),
+}
 TEXT = Size(66, 150, 66)  # real texts through MiniLM: each takes 10 ms
 
 
@@ -51,6 +59,8 @@ class Corpus:
     names: Sequence[str]
     titles: Sequence[str]
     """Of each row; made up where empty."""
+    asked: Sequence[str]
+    """The title of each question; made up where empty."""
     vectors: Vectors
     agent: Numbers
     success: np.ndarray[Any, np.dtype[np.bool_]]
@@ -60,12 +70,15 @@ class Corpus:
     """The nearest successes of the asker, by row, -1 where it has fewer."""
 
     def title(self, row: int) -> str:
-        return self.titles[row] if self.titles else f"memory {row}"
+        return self.titles[row] if self.titles else _made_up_title(f"memory {row}")
+
+    def question(self, number: int) -> str:
+        return self.asked[number] if self.asked else _made_up_title(f"question {number}")
 
     def save(self, folder: Path) -> None:
         for name in ("vectors", "agent", "success", "questions", "asker", "answers"):
             np.save(folder / f"{name}.npy", getattr(self, name))
-        text = {"kind": self.kind, "names": list(self.names), "titles": list(self.titles)}
+        text = {"kind": self.kind, "names": self.names, "titles": self.titles, "asked": self.asked}
         (folder / "corpus.json").write_text(json.dumps(text))
 
     @classmethod
@@ -98,6 +111,7 @@ def made_up(kind: Kind, size: Size, seed: int, questions: int) -> Corpus:
         kind,
         size,
         [],
+        [],
         _draw(agent, topics, homes, chance),
         agent,
         _draw(asker, topics, homes, chance),
@@ -116,8 +130,26 @@ def from_texts(vectors: Vectors, titles: Sequence[str], seed: int, questions: in
     agent = _owners(size, chance)
     asker = _askers(agent, size, questions, chance)
     return _finish(
-        "text", size, [titles[row] for row in kept], vectors[kept], agent, vectors[asked], asker, chance
+        "text",
+        size,
+        [titles[row] for row in kept],
+        [titles[row] for row in asked],
+        vectors[kept],
+        agent,
+        vectors[asked],
+        asker,
+        chance,
     )
+
+
+_SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
+_WORDS = [one + other for one in _SYLLABLES for other in _SYLLABLES][:2_000]
+_OFTEN = list(accumulate(1 / place for place in range(1, len(_WORDS) + 1)))  # by Zipf's law, too
+
+
+def _made_up_title(of: str) -> str:
+    """Eight words, as many as real titles have, always the same of the same."""
+    return " ".join(random.Random(of).choices(_WORDS, cum_weights=_OFTEN, k=8))
 
 
 def _owners(size: Size, chance: np.random.Generator) -> Numbers:
@@ -148,7 +180,8 @@ def _draw(owner: Numbers, topics: Vectors, homes: Vectors | None, chance: np.ran
 def _finish(
     kind: Kind,
     size: Size,
-    titles: Sequence[str],
+    titles: list[str],
+    asked: list[str],
     vectors: Vectors,
     agent: Numbers,
     questions: Vectors,
@@ -158,7 +191,7 @@ def _finish(
     success = chance.random(len(agent)) >= FAILURES
     answers = _exact(vectors, agent, success, questions, asker)
     names = [f"bench-{number:04}" for number in range(size.agents)]
-    return Corpus(kind, names, titles, vectors, agent, success, questions, asker, answers)
+    return Corpus(kind, names, titles, asked, vectors, agent, success, questions, asker, answers)
 
 
 def _exact(

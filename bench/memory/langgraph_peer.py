@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
 from bench.memory import binary_copy
-from bench.memory.contender import BATCH, SINGLES, Answer, Job, Loaded, Turns, Watch, ask_in_threads
+from bench.memory.contender import BATCH, Answer, Job, Loaded, Parts, Turns, Watch, ask_in_threads
 from bench.memory.corpus import DIMENSION, Corpus
 from bench.memory.mem0_peer import between, copy_rest
 
@@ -54,36 +54,37 @@ class LangGraph:
 
     def load(self, corpus: Corpus) -> Loaded:
         self._corpus = corpus
+        parts = Parts.of(len(corpus.agent))
         if self._job.tuned:
             with self._pool.connection() as connection:
                 connection.execute("DROP INDEX IF EXISTS store_vectors_embedding_idx")
                 connection.execute("ANALYZE")
-            return Loaded(0, 0, 0)
+            for row in parts.single_full:
+                self._store.delete(_namespace(corpus, row), str(row))
+            return Loaded(single_full=self._put(corpus, parts.single_full, 1))
         self._store.setup()
-        single = self._put(corpus, 0, SINGLES, 1)
-        batch = self._put(corpus, SINGLES, SINGLES + 10 * BATCH, BATCH)
-        start, rows = SINGLES + 10 * BATCH, len(corpus.agent)
-        first, last = start + self._job.sample, rows - self._job.sample
-        bulk = self._put(corpus, start, first, 1000)
+        single = self._put(corpus, parts.single, 1)
+        batch = self._put(corpus, parts.batch, BATCH)
+        bulk = self._put(corpus, parts.first, 1000)
         tables = (
-            ("store (prefix, key, value)", self._values(corpus, range(first, last))),
-            ("store_vectors (prefix, key, field_name, embedding)", self._vectors(corpus, range(first, last))),
+            ("store (prefix, key, value)", self._values(corpus, parts.middle)),
+            ("store_vectors (prefix, key, field_name, embedding)", self._vectors(corpus, parts.middle)),
         )
         indexed = copy_rest(self._job.urls[0], tables, "store_vectors_embedding_idx")
-        bulk = between(bulk, self._put(corpus, last, rows, 1000))
-        return Loaded(single, batch, bulk, indexed)
+        bulk_full = self._put(corpus, parts.bulk_full, 1000)
+        single_full = self._put(corpus, parts.single_full, 1)
+        bulk = between(bulk, bulk_full)
+        return Loaded(single, batch, bulk, bulk, bulk_full, single_full, indexed)
 
-    def _put(self, corpus: Corpus, start: int, end: int, count: int) -> float:
+    def _put(self, corpus: Corpus, all_rows: range, count: int) -> float:
         """Rows a second."""
         watch = Watch()
-        for first in range(start, end, count):
-            rows = range(first, min(first + count, end))
-            operations = [
-                PutOp((_ROOT, corpus.names[corpus.agent[row]]), str(row), _value(corpus, row)) for row in rows
-            ]
+        for first in all_rows[::count]:
+            rows = range(first, min(first + count, all_rows.stop))
+            operations = [PutOp(_namespace(corpus, row), str(row), _value(corpus, row)) for row in rows]
             with watch:
                 self._store.batch(operations)
-        return watch.rate(end - start)
+        return watch.rate(len(all_rows))
 
     def _values(self, corpus: Corpus, rows: range) -> Iterator[bytes]:
         for row in rows:
@@ -118,8 +119,12 @@ class LangGraph:
         return sum(bool(self._ask(corpus, *pair).rows) for pair in zip(questions, others, strict=True))
 
 
+def _namespace(corpus: Corpus, row: int) -> tuple[str, str]:
+    return (_ROOT, corpus.names[corpus.agent[row]])
+
+
 def _prefix(corpus: Corpus, row: int) -> bytes:
-    return f"{_ROOT}.{corpus.names[corpus.agent[row]]}".encode()
+    return ".".join(_namespace(corpus, row)).encode()
 
 
 def _value(corpus: Corpus, row: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from mem0.vector_stores.pgvector import PGVector
 from psycopg import sql
 
 from bench.memory import binary_copy
-from bench.memory.contender import BATCH, SINGLES, Answer, Job, Loaded, Turns, Watch, ask_in_threads
+from bench.memory.contender import BATCH, Answer, Job, Loaded, Parts, Turns, Watch, ask_in_threads
 from bench.memory.corpus import DIMENSION, Corpus, row_id, row_of
 
 _COLLECTION = "memories"
@@ -47,34 +47,37 @@ class Mem0:
         self._store.connection_pool.close()
 
     def load(self, corpus: Corpus) -> Loaded:
+        parts = Parts.of(len(corpus.agent))
         if self._job.tuned:
             with psycopg.connect(self._job.urls[0], autocommit=True) as connection:
                 connection.execute(_TUNE)
                 connection.execute("ANALYZE memories")
-            return Loaded(0, 0, 0)
-        single = self._insert(corpus, 0, SINGLES, 1)
-        batch = self._insert(corpus, SINGLES, SINGLES + 10 * BATCH, BATCH)
-        start, rows = SINGLES + 10 * BATCH, len(corpus.agent)
-        first, last = start + self._job.sample, rows - self._job.sample
-        bulk = self._insert(corpus, start, first, 1000)
-        records = self._records(corpus, range(first, last))
+            for row in parts.single_full:
+                self._store.delete(str(row_id(row)))
+            return Loaded(single_full=self._insert(corpus, parts.single_full, 1))
+        single = self._insert(corpus, parts.single, 1)
+        batch = self._insert(corpus, parts.batch, BATCH)
+        bulk = self._insert(corpus, parts.first, 1000)
+        records = self._records(corpus, parts.middle)
         indexed = copy_rest(
             self._job.urls[0], [("memories (id, vector, payload)", records)], "memories_hnsw_idx"
         )
-        bulk = between(bulk, self._insert(corpus, last, rows, 1000))
-        return Loaded(single, batch, bulk, indexed)
+        bulk_full = self._insert(corpus, parts.bulk_full, 1000)
+        single_full = self._insert(corpus, parts.single_full, 1)
+        bulk = between(bulk, bulk_full)
+        return Loaded(single, batch, bulk, bulk, bulk_full, single_full, indexed)
 
-    def _insert(self, corpus: Corpus, start: int, end: int, count: int) -> float:
+    def _insert(self, corpus: Corpus, all_rows: range, count: int) -> float:
         """Rows a second."""
         watch = Watch()
-        for first in range(start, end, count):
-            rows = range(first, min(first + count, end))
+        for first in all_rows[::count]:
+            rows = range(first, min(first + count, all_rows.stop))
             vectors = [corpus.vectors[row].tolist() for row in rows]
             payloads = [_payload(corpus, row) for row in rows]
             ids = [str(row_id(row)) for row in rows]
             with watch:
                 self._store.insert(vectors=vectors, payloads=payloads, ids=ids)
-        return watch.rate(end - start)
+        return watch.rate(len(all_rows))
 
     def _records(self, corpus: Corpus, rows: range) -> Iterator[bytes]:
         for row in rows:

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 
 import asyncpg
 
-from bench.memory.contender import BATCH, SINGLES, Answer, Job, Loaded, Turns, Watch
+from bench.memory.contender import BATCH, Answer, Job, Loaded, Parts, Turns, Watch
 from bench.memory.corpus import Corpus, row_id
 from database.connect import SERVER_SETTINGS, Connection, Pool, keep_session, open_connection, open_pool
 from database.indexes import maintain_indexes
-from database.memory import Embedded, Outcome, nearest, store_outcome, vector_text
+from database.memory import Embedded, Outcome, nearest, recall, store_outcome, vector_text
 from database.migrate import migrate
 from database.outcomes import PastOutcome, add_outcomes
 from database.registry import Registration, register_agents, set_passwords
@@ -78,21 +78,24 @@ class Ours:
             await register_agents(owner, known)
             await set_passwords(owner, {each.role: PASSWORD for each in known} | {"gateway": PASSWORD})
             await adopt_space(owner, SPACE)
-            rows = len(corpus.agent)
-            single = await self._single(corpus, gateway)
-            batches = range(SINGLES, SINGLES + 10 * BATCH, BATCH)
-            batch = await self._bulk(corpus, owner, batches, BATCH)
-            rest = SINGLES + 10 * BATCH
-            bulk = await self._bulk(corpus, owner, range(rest, rows, _CHUNK), _CHUNK)
-            await owner.execute("VACUUM ANALYZE agent_memories, agent_memory_embeddings")
+            parts = Parts.of(len(corpus.agent))
+            rest = range(parts.first.start, parts.middle.stop)
+            single = await self._single(corpus, gateway, parts.single)
+            batch = await self._bulk(corpus, owner, parts.batch, BATCH)
+            bulk = await self._bulk(corpus, owner, rest, _CHUNK)
             started = time.monotonic()
+            await owner.execute("VACUUM ANALYZE agent_memories, agent_memory_embeddings")
             await maintain_indexes(owner)
-            return Loaded(single, batch, bulk, round(time.monotonic() - started, 1))
+            indexed = time.monotonic() - started
+            bulk_full = await self._bulk(corpus, owner, parts.bulk_full, _CHUNK)
+            single_full = await self._single(corpus, gateway, parts.single_full)
+            ready = len(rest) / (len(rest) / bulk + indexed)
+            return Loaded(single, batch, bulk, round(ready, 1), bulk_full, single_full, round(indexed, 1))
 
-    async def _single(self, corpus: Corpus, gateway: Pool) -> float:
+    async def _single(self, corpus: Corpus, gateway: Pool, rows: range) -> float:
         """Rows a second."""
         watch = Watch()
-        for row in range(SINGLES):
+        for row in rows:
             vector = corpus.vectors[row].tolist()
             outcome = Outcome(
                 agent_name=corpus.names[corpus.agent[row]],
@@ -106,13 +109,13 @@ class Ours:
             )
             with watch:
                 await store_outcome(gateway, outcome, _embedded(vector))
-        return watch.rate(SINGLES)
+        return watch.rate(len(rows))
 
-    async def _bulk(self, corpus: Corpus, owner: Connection, starts: range, count: int) -> float:
+    async def _bulk(self, corpus: Corpus, owner: Connection, all_rows: range, count: int) -> float:
         """Rows a second."""
         watch = Watch()
-        for start in starts:
-            rows = range(start, min(start + count, starts.stop))
+        for start in all_rows[::count]:
+            rows = range(start, min(start + count, all_rows.stop))
             outcomes = [_outcome(corpus, row) for row in rows]
             vectors = [
                 (each.agent_name, each.id, array("f", corpus.vectors[row].tobytes()))
@@ -122,7 +125,7 @@ class Ours:
                 async with owner.transaction():
                     await add_outcomes(owner, outcomes)
                     await add_vectors(owner, SPACE, vectors)
-        return watch.rate(starts.stop - starts.start)
+        return watch.rate(len(all_rows))
 
     def connect(self, corpus: Corpus, questions: Sequence[int]) -> None:
         one_each = {int(corpus.asker[question]): question for question in questions}
@@ -138,8 +141,12 @@ class Ours:
             for question in turns:
                 pool = await self._pool(corpus, int(corpus.asker[question]))
                 vector, agent = corpus.questions[question].tolist(), corpus.names[corpus.asker[question]]
+                title = corpus.question(question)
                 started = time.perf_counter()
-                found = await nearest(pool, agent, _embedded(vector))
+                if self._job.words:
+                    found = await recall(pool, agent, title=title, embedded=_embedded(vector))
+                else:
+                    found = await nearest(pool, agent, _embedded(vector))
                 seconds = time.perf_counter() - started
                 answers.append(Answer(question, [each.issue_number for each in found], seconds))
 
