@@ -14,7 +14,7 @@ QUESTIONS = 300
 """Of each seed."""
 _PEERS = ("mem0", "langgraph")
 WITH_WORDS = "ours, words too"
-"""The row of `recall`, of which no peer has the like: its answers are not the nearest vectors, its times stand beside."""
+"""The row of `recall`, of which no peer has the like: its answers are not the nearest vectors."""
 
 
 @dataclass(frozen=True, slots=True)
