@@ -4,7 +4,7 @@ Every contender runs on the same PostgreSQL, stores the same vectors and is aske
 other, in an order that turns with the store. Ours: row-level security on, each agent through its own role, which is no
 superuser. The peers: as they come, and tuned. Embedding is not part of it.
 
-Each seed has its 300 questions; what a contender has not answered after 20 seconds it is not asked, so that the slow
+Each seed has its 300 questions; what a contender has not answered after ten seconds it is not asked, so that the slow
 ones end today. One client asks each once, 32 clients ask them again and again for ten seconds; all answers are judged.
 How many seeds have stores of their own is `--stores`: all of S and text, one of M and L, where a store takes many
 minutes. Peers load the first and the last 3,000 rows in bulk by their own means, which is timed; what lies between is

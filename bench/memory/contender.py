@@ -45,7 +45,7 @@ class Job:
     parts: int = 1
     clients: int = 1
     warm_up: int = 0
-    seconds: float = 20.0
+    seconds: float = 10.0
     """After these no further question is asked, so that large sizes end today; the warm-up takes a third at most."""
     again: bool = False
     """Ask the same questions again until the seconds have passed."""
