@@ -78,7 +78,7 @@ Password = Callable[[], Awaitable[str]]
 def database_password(url: str, variables: Mapping[str, str] = os.environ) -> Password | None:
     """What asyncpg calls for each new connection; None where `url` holds a password, or this is not AWS.
 
-    The owner's password is in the secret DATABASE_SECRET_ARN; everybody else logs in with a token.
+    The secret DATABASE_SECRET_ARN has the password of the role in DATABASE_URL, the owner; others log in with a token.
     """
     parts = urlsplit(url)
     region = variables.get("AWS_REGION")
@@ -86,7 +86,7 @@ def database_password(url: str, variables: Mapping[str, str] = os.environ) -> Pa
         return None
     tokens, host, port, role = Tokens(region), parts.hostname, parts.port or 5432, unquote(parts.username)
     secret = variables.get("DATABASE_SECRET_ARN")
-    if secret:
+    if secret and parts.username == urlsplit(variables.get("DATABASE_URL", "")).username:
         return lambda: tokens.secret_password(secret)
     return lambda: tokens.database(host, port, role)
 

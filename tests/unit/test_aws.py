@@ -32,6 +32,22 @@ async def test_a_database_token_names_the_role_the_host_and_the_region():
     assert len(query["X-Amz-Signature"]) == 64
 
 
+async def test_only_the_owners_password_comes_from_the_secret(monkeypatch):
+    async def secret_password(self, arn):
+        return f"what {arn} holds"
+
+    monkeypatch.setattr("database.aws.Tokens.secret_password", secret_password)
+    owner = "postgresql://agents_owner@db.example:5432/agents?sslmode=verify-full"
+    variables = AWS | {"DATABASE_URL": owner, "DATABASE_SECRET_ARN": "arn:of:secret"}
+    password = database_password(owner, variables)
+    assert password is not None
+    assert await password() == "what arn:of:secret holds"
+    # As the audit does, which works as the owner and tries every agent.
+    password = database_password(owner.replace("agents_owner", "agent-apis-architect"), variables)
+    assert password is not None
+    assert "DBUser=agent-apis-architect" in await password()
+
+
 async def test_a_cache_token_is_for_the_replication_group_and_not_for_its_address():
     url = "rediss://agents-runners@master.agents-eu.abc123.euw1.cache.amazonaws.com:6379/0"
     password = cache_password(url, AWS)
