@@ -14,6 +14,7 @@ import asyncpg
 
 from database.audit.canaries import planted_canaries
 from database.audit.catalog import CHECKS
+from database.audit.check import Finding, run_checks
 from database.audit.tries import Tried, try_as
 from database.connect import Connection
 
@@ -21,15 +22,6 @@ AT_ONCE = 8  # log-ins: connections are a budget that the agents need meanwhile
 
 AgentUrl = Callable[[str], str]
 """The URL with which a login role connects."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One violation of one check."""
-
-    check: str
-    problem: str
-    fix: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +53,20 @@ class Audit:
 
 _ROLES = "SELECT agent_name, role_name::text FROM agents ORDER BY agent_name"
 _GRANTS = """
-SELECT format('%s: %s on %s', CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(acl.grantee) END,
-              string_agg(acl.privilege_type, ', ' ORDER BY acl.privilege_type), c.relname)
-FROM pg_class c, aclexplode(c.relacl) AS acl
-WHERE c.relnamespace = 'public'::regnamespace AND acl.grantee <> c.relowner
-GROUP BY acl.grantee, c.relname ORDER BY 1
+SELECT format('%s: %s on %s', CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee) END,
+              string_agg(privilege || coalesce(' (' || columns || ')', ''), ', ' ORDER BY privilege), oid::regclass)
+FROM (
+    SELECT acl.grantee, acl.privilege_type AS privilege, c.oid, NULL AS columns
+    FROM audited_relations c, aclexplode(c.relacl) AS acl WHERE acl.grantee <> c.relowner
+    UNION ALL
+    SELECT acl.grantee, acl.privilege_type, c.oid, string_agg(a.attname, ', ' ORDER BY a.attnum)
+    FROM audited_relations c JOIN pg_attribute a ON a.attrelid = c.oid, aclexplode(a.attacl) AS acl
+    WHERE acl.grantee <> c.relowner GROUP BY 1, 2, 3
+) AS held GROUP BY grantee, oid ORDER BY 1
 """
 _POLICIES = """
 SELECT format('%s: %s may %s where %s', tablename, array_to_string(roles, ', '), lower(cmd), qual)
-FROM pg_policies WHERE schemaname = 'public' ORDER BY 1
+FROM pg_policies JOIN audited_schemas ON nspname = schemaname ORDER BY 1
 """
 _READS = """
 SELECT agent_name, id, repository, issue_number, coalesce(finished_at, claimed_at, accepted_at) AS at, recalled
@@ -84,10 +81,7 @@ async def audit(owner: Connection, agent_url: AgentUrl, *, last: int = 20) -> Au
     `last`: how many of the latest reads are listed. Raises Unavailable where an agent's role cannot log in.
     """
     started = time.monotonic()
-    await owner.execute("SET search_path = public")  # as the policies are to be printed
-    findings = [
-        Finding(check.name, row[0], check.fix) for check in CHECKS for row in await owner.fetch(check.sql)
-    ]
+    findings = await run_checks(owner, CHECKS)
     roles = {row["agent_name"]: row["role_name"] for row in await owner.fetch(_ROLES)}
     tried: list[Tried] = []
     try:
@@ -128,6 +122,9 @@ async def _try_all(owner: Connection, agent_url: AgentUrl, roles: dict[str, str]
             async with at_once:
                 return await try_as(agent_url(roles[agent]), agent, canaries)
 
-        async with asyncio.TaskGroup() as group:
-            tries = [group.create_task(one(agent)) for agent in canaries]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tries = [group.create_task(one(agent)) for agent in canaries]
+        except ExceptionGroup as several:
+            raise several.exceptions[0] from None  # they all met the same server
     return [each.result() for each in tries]

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import os
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -14,6 +15,8 @@ from database.audit import AgentUrl, Audit, audit
 from database.owner import LOCAL_DATA, find_servers, open_owner
 from errors import SettingsError
 
+SOUND, OFF = "AUDIT SOUND", "AUDIT OFF"
+"""How the line begins that tells how an audit ended. Filters of logs look for it."""
 _HOW = (
     "name the way in with --agent-url 'postgresql://{role}:PASSWORD@HOST/DATABASE', or --data FOLDER of"
     " `python -m runner run`; on RDS run it with AWS_REGION set and rds-db:connect for the agents' roles"
@@ -33,12 +36,23 @@ def add_audit_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
 
 
 async def _audit(options: argparse.Namespace) -> int:
-    servers = find_servers(options.data)
-    way_in = agent_urls(servers.database_url, options.agent_url, options.data)
-    async with open_owner(servers.database_url) as owner:
-        done = await audit(owner, way_in, last=options.last)
+    try:
+        servers = find_servers(options.data)
+        way_in = agent_urls(servers.database_url, options.agent_url, options.data)
+        async with open_owner(servers.database_url) as owner:
+            done = await audit(owner, way_in, last=options.last)
+    except BaseException as ended:
+        _log(f"{OFF} not finished: {type(ended).__name__}")
+        raise
     print(json.dumps(asdict(done), default=str, indent=2) if options.json else told(done))
+    tried = f"{len(done.findings)} findings, {done.agents} agents, {done.pairs} pairs tried"
+    _log(f"{OFF if done.findings else SOUND} {tried}")
     return 1 if done.findings else 0
+
+
+def _log(line: str) -> None:
+    """What alarms are made of where the audit runs unattended: one line, beside what a person or a program reads."""
+    print(line, file=sys.stderr)
 
 
 def agent_urls(owner_url: str, template: str | None, data: Path | None) -> AgentUrl:
@@ -79,7 +93,7 @@ def told(done: Audit) -> str:
     """The audit in words, the worst last."""
     lines = [f"{len(done.grants)} grants", *(f"  {grant}" for grant in done.grants)]
     lines += [f"{len(done.policies)} policies", *(f"  {policy}" for policy in done.policies)]
-    lines.append("latest reads" if done.reads else "no mission recalled anything yet")
+    lines.append(f"{len(done.reads)} latest reads")
     lines += [
         f"  {read.at:%Y-%m-%d %H:%M} {read.agent} recalled {len(read.memories)}"
         f" for {read.repository}#{read.issue_number}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from database.audit.canaries import Canaries
+from database.audit.rights import TABLES
 from database.connect import Connection, open_connection
 
 
@@ -46,12 +47,21 @@ UNION ALL SELECT count(*) || ' rows of ' || coalesce(agent_name, 'nobody') || ' 
 WHERE agent_name IS DISTINCT FROM $1 GROUP BY agent_name
 UNION ALL SELECT count(*) || ' of its own failures and unproven outcomes in agent_memories' FROM agent_memories
 WHERE state <> 'succeeded' HAVING count(*) > 0
-UNION ALL SELECT 'partition ' || oid::regclass || ' beside the policies' FROM pg_class
-WHERE relispartition AND relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
-  AND has_any_column_privilege(oid, 'SELECT, INSERT, UPDATE')
+UNION ALL SELECT count(*) || ' pauses of others in pauses' FROM pauses
+WHERE scope NOT IN ('all', 'paid', 'agent:' || $1) HAVING count(*) > 0
+UNION ALL SELECT CASE WHEN c.relispartition THEN 'partition ' ELSE 'table ' END || c.oid::regclass
+    || ' beside the policies'
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND NOT (n.nspname = 'public' AND c.relname = ANY($2))
+  AND NOT EXISTS (
+      SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+  AND has_schema_privilege(n.oid, 'USAGE')
+  AND (has_any_column_privilege(c.oid, 'SELECT, INSERT, UPDATE') OR has_table_privilege(c.oid, 'DELETE, TRUNCATE'))
 UNION ALL SELECT 'the rights of role ' || rolname FROM pg_roles
 WHERE rolname NOT IN (session_user, 'agents', 'rds_iam') AND pg_has_role(oid, 'MEMBER')
 """
+_TABLES = [*TABLES["agents"], "pauses"]
 # $1: another agent. Each must be refused, or change nothing.
 _FORGERIES = {
     "insert a memory of {other}": """
@@ -80,6 +90,8 @@ async def try_as(url: str, agent: str, canaries: Mapping[str, Canaries]) -> Trie
                 await transaction.rollback()
     except asyncpg.InvalidAuthorizationSpecificationError as refused:
         return Tried(agent, 0, (f"{agent} was not tried, since its role cannot log in: {refused}",))
+    except asyncpg.InsufficientPrivilegeError as refused:
+        return Tried(agent, 0, (f"{agent} was not tried, since its role lacks a right: {refused}",))
     return Tried(agent, len(others), tuple(f"{agent} reaches {leak}" for leak in leaks))
 
 
@@ -94,7 +106,11 @@ async def _reads(
         canary.failure for canary in canaries.values()
     ]
     titles = [canaries[other].title for other in others]
-    for query, arguments in ((_REACHED, (forbidden,)), (_RECALLED, (others, titles)), (_ROWS, (agent,))):
+    for query, arguments in (
+        (_REACHED, (forbidden,)),
+        (_RECALLED, (others, titles)),
+        (_ROWS, (agent, _TABLES)),
+    ):
         leaks += [row[0] for row in await connection.fetch(query, *arguments)]
     return leaks
 

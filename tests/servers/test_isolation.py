@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
+from database.control import pause
 from database.memory import judge_outcome, past_works
 from database.missions import Effect, Finish, NewMission, add_mission, claim_missions, finish_mission
 
@@ -102,6 +103,18 @@ async def test_an_agent_cannot_finish_anothers_mission(two_agents):
         assert not await finish_mission(left, mission, Finish("done", solution="stolen"))
         assert await claim_missions(left, RIGHT, "r2", most=5) == []
         assert await finish_mission(right, mission, Finish("done", solution="own"))
+
+
+async def test_an_agent_sees_only_the_pauses_that_hold_it_back_and_not_why(two_agents):
+    async with two_agents.connect("gateway") as gateway:
+        for scope in ("all", "paid", f"agent:{LEFT}", f"agent:{RIGHT}"):
+            await pause(gateway, scope, "a-person", "a reason")
+    async with two_agents.connect_agent(LEFT) as left:
+        seen = {row["scope"] for row in await left.fetch("SELECT scope FROM pauses")}
+        assert seen == {"all", "paid", f"agent:{LEFT}"}
+        for column in ("paused_by", "reason", "paused_at"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await left.fetch(f"SELECT {column} FROM pauses")
 
 
 async def test_a_login_that_is_no_agent_sees_nothing(two_agents):
