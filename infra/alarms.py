@@ -137,28 +137,60 @@ class Alarms(pulumi.ComponentResource):
 
     def add_errors(self, logs: cloudwatch.LogGroup) -> None:
         """An alarm on error lines in a log group: the metric comes from the log, so that no agent has to send it."""
-        scope = self._scope
-        # Dimensions would cost a metric each; the region is the alarm's own.
-        cloudwatch.LogMetricFilter(
-            scope.resource("errors"),
-            name=scope.name("errors"),
-            log_group_name=logs.name,
-            pattern="ERROR",
-            metric_transformation={
-                "namespace": NAMESPACE,
-                "name": f"{scope.prefix}-errors",
-                "value": "1",
-                "default_value": "0",
-            },
-            opts=pulumi.ResourceOptions(parent=self),
-        )
         self.add(
             Alarm(
                 "errors",
                 "More than 10 error lines in each of three spans of five minutes",
                 NAMESPACE,
-                f"{scope.prefix}-errors",
+                self._counted("errors", "ERROR", logs),
                 10,
                 statistic="Sum",
             )
         )
+
+    def add_audit(self, logs: cloudwatch.LogGroup) -> None:
+        """Alarms on the line with which `python -m database audit` ends: what it found, and that it is missing."""
+        self.add(
+            Alarm(
+                "audit-off",
+                "The audit found that agents may reach each other's memory, or could not finish: its log says what",
+                NAMESPACE,
+                self._counted("audit-off", '"AUDIT OFF"', logs),
+                0,
+                statistic="Sum",
+                periods=1,
+            )
+        )
+        self.add(
+            Alarm(
+                "audit-missing",
+                "No audit has passed for a week",
+                NAMESPACE,
+                self._counted("audit-sound", '"AUDIT SOUND"', logs),
+                1,
+                statistic="Sum",
+                below=True,
+                periods=7,  # days, the most that CloudWatch looks back
+                seconds=24 * 3600,
+                missing="breaching",
+            )
+        )
+
+    def _counted(self, what: str, pattern: str, logs: cloudwatch.LogGroup) -> str:
+        """The metric that counts the lines of a log group that hold `pattern`."""
+        # Dimensions would cost a metric each; the region is the alarm's own.
+        metric = f"{self._scope.prefix}-{what}"
+        cloudwatch.LogMetricFilter(
+            self._scope.resource(what),
+            name=self._scope.name(what),
+            log_group_name=logs.name,
+            pattern=pattern,
+            metric_transformation={
+                "namespace": NAMESPACE,
+                "name": metric,
+                "value": "1",
+                "default_value": "0",
+            },
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        return metric

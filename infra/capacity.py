@@ -9,6 +9,7 @@ from errors import PlanError
 from infra.connections import connections_needed, database_connections
 from infra.fleet import Fleet
 from infra.nodes import SUBNET_RESERVED, NodeShape, Packing, addresses_of, node_shape, nodes_for, pack
+from infra.schedule import SCHEDULED
 from infra.settings import RegionSettings, Settings
 from infra.shapes import (
     AgentPlan,
@@ -72,7 +73,7 @@ def fill(
 
 
 def fill_host(agents: Sequence[AgentPlan], fleet: Fleet, settings: Settings) -> RegionCapacity:
-    """How full the phase-2 host is: one container an agent, the gateway, and Redis beside them.
+    """How full the phase-2 host is: one container an agent, the gateway, what runs by the clock, and Redis.
 
     Measured memory counts: containers have no requests there and share the CPU. Raises PlanError when full.
     """
@@ -80,10 +81,10 @@ def fill_host(agents: Sequence[AgentPlan], fleet: Fleet, settings: Settings) -> 
     # No kubelet there: what it would keep is free again.
     free = shape.allocatable.memory_mib + shape.kube_reserved.memory_mib
     containers = sum(agent.runs_on == "cloud" for agent in agents)
-    gateway = sum(pod.requests.memory_mib for pod in fleet.system if pod.name == "gateway")
+    beside = sum(pod.requests.memory_mib for pod in fleet.system if pod.name in ("gateway", SCHEDULED))
     connections = connections_needed(1, containers)
     loads = (
-        Load("memory", REDIS_MIB + gateway + fleet.measured.memory_mib * containers, free, "MiB"),
+        Load("memory", REDIS_MIB + beside + fleet.measured.memory_mib * containers, free, "MiB"),
         Load(
             "database connections",
             connections,

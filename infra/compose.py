@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from infra.schedule import SCHEDULE
 from infra.shapes import AgentPlan
 from runner.agents import Agent
 
@@ -20,7 +21,7 @@ Service = dict[str, Any]
 def shared_file(
     images: Mapping[str, str], environment: Mapping[str, Mapping[str, str]], agents: Sequence[AgentPlan]
 ) -> str:
-    """`compose.yaml`: Redis, the migration, the gateway, and an `include` of every agent's fragment.
+    """`compose.yaml`: Redis, the migration, the gateway, what runs by the clock, and every agent's fragment included.
 
     `images` and `environment` are by `gateway` and `migrate`; values with `${…}` come from the host's `.env`.
     """
@@ -51,6 +52,15 @@ def shared_file(
             **_confined(1, 512),
         },
     }
+    for scheduled in SCHEDULE:
+        services[scheduled.command] = {
+            "image": images["migrate"],
+            "command": scheduled.invocation,
+            "environment": dict(environment["migrate"]),
+            "profiles": ["schedule"],  # `up` leaves it to its timer
+            **_confined(0.5, 256),
+            "restart": "no",
+        }
     content = {
         "name": "agents-cloud",
         "include": [f"agents/{agent.resource_name}.yaml" for agent in agents],

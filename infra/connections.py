@@ -6,6 +6,7 @@ from errors import PlanError
 
 GATEWAY_CONNECTIONS = 10  # of each gateway replica to PostgreSQL
 RUNNER_CONNECTIONS = 2  # of a runner that works; an idle one holds none
+SCHEDULED_CONNECTIONS = 9  # the audit's own and the eight agents' that it tries at a time
 # GiB of the database classes that the price list knows. RDS: max_connections = LEAST(memory / 9531392, 5000),
 # without what RDS keeps for itself, a quarter on small classes (338 seen on db.t4g.medium).
 DATABASE_GIB = {
@@ -20,8 +21,8 @@ DATABASE_GIB = {
 
 
 def connections_needed(gateways: int, runners: int) -> int:
-    """What so many gateway replicas, and so many runners at work, hold together."""
-    return GATEWAY_CONNECTIONS * gateways + RUNNER_CONNECTIONS * runners
+    """What so many gateway replicas, so many runners at work and what runs by the clock hold together."""
+    return GATEWAY_CONNECTIONS * gateways + RUNNER_CONNECTIONS * runners + SCHEDULED_CONNECTIONS
 
 
 def database_connections(instance_class: str) -> int:

@@ -13,6 +13,7 @@ from infra.compose import GATEWAY_PORT
 from infra.datastore import Datastore
 from infra.network import Network
 from infra.release import Release
+from infra.schedule import host_setup
 from infra.scope import Scope
 
 SETUP = Path(__file__).with_name("host.sh")
@@ -176,6 +177,6 @@ def _user_data(environment: Mapping[str, pulumi.Input[str]]) -> pulumi.Output[st
     setup = SETUP.read_text(encoding="utf-8").removeprefix("#!/bin/bash\n")
     return pulumi.Output.all(*lines).apply(
         lambda values: "\n".join(
-            ["#!/bin/bash", "cat > /etc/agents-cloud.env <<'VALUES'", *values, "VALUES", setup]
+            ["#!/bin/bash", "cat > /etc/agents-cloud.env <<'VALUES'", *values, "VALUES", setup + host_setup()]
         )
     )

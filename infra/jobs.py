@@ -10,6 +10,7 @@ from typing import Any
 from infra.compose import DEFINITIONS
 from infra.manifest import Manifest, manifest
 from infra.pods import container, pod_spec
+from infra.schedule import Scheduled
 from infra.shapes import SystemPod
 from infra.workload import all_definitions
 from runner.agents import Agent
@@ -62,6 +63,42 @@ def database_job(
                 "backoffLimit": 3,
                 "activeDeadlineSeconds": DEADLINE_SECONDS,
                 "template": {"metadata": {"labels": labels}, "spec": spec},
+            },
+        ),
+    ]
+
+
+def cron_job(scheduled: Scheduled, pod: SystemPod, image: Any, env: list[Manifest]) -> list[Manifest]:
+    """ServiceAccount and CronJob of one command, which never overlaps with itself."""
+    name = scheduled.command
+    labels = {"app.kubernetes.io/name": name, **OWNER_JOB}
+    made = container(
+        name, image, scheduled.invocation, env, pod.requests, pod.limits or pod.requests, {}, served=False
+    )
+    return [
+        manifest("v1", "ServiceAccount", name, labels=labels, automountServiceAccountToken=False),
+        manifest(
+            "batch/v1",
+            "CronJob",
+            name,
+            labels=labels,
+            spec={
+                "schedule": scheduled.cron,
+                "timeZone": "Etc/UTC",
+                "concurrencyPolicy": "Forbid",
+                "startingDeadlineSeconds": 3600,
+                "successfulJobsHistoryLimit": 1,
+                "failedJobsHistoryLimit": 2,
+                "jobTemplate": {
+                    "spec": {
+                        "backoffLimit": 1,
+                        "activeDeadlineSeconds": scheduled.deadline_seconds,
+                        "template": {
+                            "metadata": {"labels": labels},
+                            "spec": {**pod_spec(name, "critical", [made], {}), "restartPolicy": "Never"},
+                        },
+                    }
+                },
             },
         ),
     ]

@@ -23,6 +23,7 @@ KINDS = frozenset(
         ("apps/v1", "DaemonSet"),
         ("apps/v1", "Deployment"),
         ("autoscaling/v2", "HorizontalPodAutoscaler"),
+        ("batch/v1", "CronJob"),
         ("batch/v1", "Job"),
         ("networking.k8s.io/v1", "Ingress"),
         ("networking.k8s.io/v1", "NetworkPolicy"),

@@ -18,13 +18,14 @@ from infra.controllers import Controllers
 from infra.credentials import Credentials
 from infra.environment import Environment, gateway_environment, owner_environment, runner_environment
 from infra.images import version
-from infra.jobs import MIGRATE, database_job
+from infra.jobs import MIGRATE, cron_job, database_job
 from infra.kinds import register
 from infra.manifest import NAMESPACE, Manifest, manifest
 from infra.namespace import namespace_objects
 from infra.nodegroups import NodeGroups
 from infra.pods import SECRET_VARIABLES, variables
 from infra.routing import load_balancer_zone
+from infra.schedule import AUDIT, SCHEDULE, SCHEDULED
 from infra.shapes import AgentPlan, SystemPod
 from infra.workload import definition, workload
 from runner.agents import Agent
@@ -69,19 +70,14 @@ class OnCluster(pulumi.ComponentResource):
         )
         base += self._add([definition(agent) for agent in definitions.values()], after=base[:1])
         base += self._add(_secrets(credentials), after=base[:1])
-        self._owner = self._role(
-            "owner",
-            [
-                allow(["secretsmanager:GetSecretValue"], region.data.datastore.secret_arn),
-                allow(["kms:Decrypt"], region.data.key.arn),
-            ],
-        )
+        self._owner = self._role("owner", self._owners_rights())
         self.migrated = self._migrate(base)
         address = self._gateway(self.migrated, controllers)
         region.webhook.lead_to(
             address, load_balancer_zone(scope.region.name), checked=scope.settings.phase == 4
         )
         self._agents(self.migrated)
+        self._schedule(self.migrated)
         self.register_outputs({})
 
     def owner_environment(self) -> Environment:
@@ -180,6 +176,23 @@ class OnCluster(pulumi.ComponentResource):
         )
         return deployment
 
+    def _schedule(self, after: Sequence[pulumi.Resource]) -> None:
+        """What runs by the clock, as the owner; the audit also logs in as every agent, those that are retired too."""
+        agents = allow(["rds-db:connect"], self._region.data.datastore.login_arn("agent-*"))
+        auditor = self._role(AUDIT.command, [*self._owners_rights(), agents])
+        image = self._region.registry.image(MIGRATE, version(self._scope.settings, MIGRATE))
+        for scheduled in SCHEDULE:
+            identity = auditor if scheduled is AUDIT else self._owner
+            objects = cron_job(scheduled, self.system(SCHEDULED), image, variables(self.owner_environment()))
+            self._add(objects, after=[*after, self._associate(scheduled.command, identity)])
+
+    def _owners_rights(self) -> list[Statement]:
+        """To fetch the owner's password."""
+        return [
+            allow(["secretsmanager:GetSecretValue"], self._region.data.datastore.secret_arn),
+            allow(["kms:Decrypt"], self._region.data.key.arn),
+        ]
+
     def _logs(self, after: Sequence[pulumi.Resource]) -> None:
         scope = self._scope
         group = cloudwatch.LogGroup(
@@ -203,6 +216,7 @@ class OnCluster(pulumi.ComponentResource):
         objects = log_objects.logs(pod, scope.region.name, f"/agents-cloud/{scope.settings.stack}/agents")
         self._add(objects, after=[*after, association])
         self._region.data.alarms.add_errors(group)
+        self._region.data.alarms.add_audit(group)
 
     def _add(self, objects: Sequence[Manifest], *, after: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
         options = {

@@ -58,6 +58,7 @@ class OnHost(pulumi.ComponentResource):
         target = door.domain.domain_name_configuration
         region.webhook.lead_to(target["target_domain_name"], target["hosted_zone_id"], checked=False)
         region.data.alarms.add_errors(self.host.logs)
+        region.data.alarms.add_audit(self.host.logs)
         region.data.alarms.add(
             Alarm(
                 "host",
@@ -82,7 +83,10 @@ def _files(region: Region, definitions: Mapping[str, Agent]) -> dict[str, pulumi
     environment = {
         "gateway": gateway_environment(scope, datastore, REDIS)
         | {"AGENTS_DIR": "/definitions", "GEOGRAPHY": "/agent_geography.yaml"},
-        "migrate": {"DATABASE_URL": owner_url(datastore, "${OWNER_PASSWORD}")},
+        "migrate": {
+            "DATABASE_URL": owner_url(datastore, "${OWNER_PASSWORD}"),
+            "AWS_REGION": scope.region.name,
+        },
     }
     files: dict[str, pulumi.Input[str]] = {
         "compose.yaml": pulumi.Output.all(images=images, environment=environment).apply(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from infra.datastore import PORT
 from infra.policy.rule import Subject, at, entries, short
-from infra.policy.workloads import KINDS
+from infra.policy.workloads import KINDS, containers
 from runner.geography import zone_of_region
 
 # Each of these copies data to another region by itself.
@@ -61,7 +61,7 @@ def models_answer_inside_the_zone(subject: Subject) -> Iterator[str]:
     """A region's pods know one model endpoint, its own; no EU endpoint is given to the US, nor the other way round."""
     endpoints = {region.name: region.model_endpoint for region in subject.settings.regions}
     for resource in subject.of(*KINDS):
-        for container in entries(resource.inputs, "spec", "template", "spec", "containers"):
+        for container in containers(resource):
             for variable in entries(container, "env"):
                 if variable.get("name") in ("OPENAI_BASE_URL", "MODEL_ENDPOINTS"):
                     given = str(variable.get("value"))

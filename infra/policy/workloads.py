@@ -10,14 +10,14 @@ from infra.manifest import NAMESPACE
 from infra.policy.rule import Subject, at, entries
 from infra.shapes import Resource
 
-KINDS = ("Deployment", "DaemonSet", "Job")
+KINDS = ("Deployment", "DaemonSet", "Job", "CronJob")
 _FIXED = re.compile(r"\S+(@sha256:[0-9a-f]{64}|:v?\d+\.\d+\.\d+\S*)")
 
 
 def images_never_change(subject: Subject) -> Iterator[str]:
     """An image is named by digest or by a release tag that the registry refuses to overwrite."""
     for resource in subject.of(*KINDS):
-        for container in _containers(resource):
+        for container in containers(resource):
             image = container.get("image")
             if isinstance(image, str) and not _FIXED.fullmatch(image):
                 yield f"{resource.name}: {image} can change under its name, use a release or a digest"
@@ -35,7 +35,7 @@ def pods_are_confined(subject: Subject) -> Iterator[str]:
     """Containers run without root, privileges, a writable root or unlimited resources."""
     for resource in subject.of(*KINDS):
         agents = at(resource.inputs, "metadata", "namespace") == NAMESPACE
-        for container in _containers(resource):
+        for container in containers(resource):
             where = f"{resource.name}/{container.get('name')}"
             security = container.get("securityContext") or {}
             if security.get("privileged") or security.get("allowPrivilegeEscalation") is not False:
@@ -60,7 +60,7 @@ def pods_are_confined(subject: Subject) -> Iterator[str]:
 def secrets_stay_out_of_manifests(subject: Subject) -> Iterator[str]:
     """No password, key or token stands in a variable, a ConfigMap or a URL."""
     for resource in subject.of(*KINDS):
-        for container in _containers(resource):
+        for container in containers(resource):
             for variable in entries(container, "env"):
                 name, value = str(variable.get("name")), variable.get("value")
                 named = re.search(r"(PASSWORD|TOKEN|API_KEY|PRIVATE_KEY|WEBHOOK_SECRET)$", name)
@@ -83,8 +83,10 @@ def rollouts_keep_serving(subject: Subject) -> Iterator[str]:
 
 
 def _pod(resource: Resource) -> Mapping[str, Any]:
-    return at(resource.inputs, "spec", "template", "spec") or {}
+    of_a_schedule = at(resource.inputs, "spec", "jobTemplate", "spec", "template", "spec")
+    return of_a_schedule or at(resource.inputs, "spec", "template", "spec") or {}
 
 
-def _containers(resource: Resource) -> list[Mapping[str, Any]]:
+def containers(resource: Resource) -> list[Mapping[str, Any]]:
+    """Those of the pods that a workload makes."""
     return entries(_pod(resource), "initContainers") + entries(_pod(resource), "containers")

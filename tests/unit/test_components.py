@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from infra.outlook import look
-from infra.policy.rule import at
+from infra.policy.workloads import containers
 from infra.shapes import Resource
 from tests.unit.stacks import ROOT, outlook_of
 from tests.unit.stacks import preset as configuration
@@ -138,7 +138,7 @@ def test_the_host_can_be_reached_by_the_front_door_alone() -> None:
 def test_the_hosts_compose_file_includes_every_agent_and_restarts_one_by_its_digest() -> None:
     files = {r.inputs["key"]: r.inputs["content"] for r in _of("dev", "aws:s3/bucketObjectv2:BucketObjectv2")}
     shared = yaml.safe_load(files["compose.yaml"])
-    assert {"redis", "migrate", "gateway"} == shared["services"].keys()
+    assert {"redis", "migrate", "gateway", "index", "audit"} == shared["services"].keys()
     assert len(shared["include"]) == 66
     fragment = yaml.safe_load(files["agents/engineer-master.yaml"])["services"]["engineer-master"]
     assert fragment["labels"]["definition"]
@@ -239,7 +239,7 @@ def test_eu_pods_are_given_no_us_address() -> None:
     for resource in outlook_of("prod").resources:
         # Only the job that replicates `shared` knows its peer.
         if resource.region == "eu-west-1" and "replicate" not in resource.name:
-            for container in at(resource.inputs, "spec", "template", "spec", "containers") or ():
+            for container in containers(resource):
                 assert "us-west-2" not in json.dumps(container.get("env")), resource.name
 
 

@@ -62,6 +62,7 @@ def test_spot_has_to_save_what_is_expected_of_it(clusters: Subject) -> None:
 
 # rule → type, path, a value that breaks the rule, a value that just passes
 CONTAINER = "spec.template.spec.containers.0"
+BY_THE_CLOCK = f"spec.jobTemplate.{CONTAINER}"
 ENV = f"{CONTAINER}.env"
 SECURITY = f"{CONTAINER}.securityContext"
 ABROAD = "arn:aws:rds:ap-south-1:1:db:x"
@@ -155,11 +156,13 @@ VALUES: Mapping[Check, list[tuple[str, str, Any, Any]]] = {
     workloads.images_never_change: [
         ("Deployment", f"{CONTAINER}.image", "runner:latest", "runner:1.0.0"),
         ("Deployment", f"{CONTAINER}.image", "runner", "runner@sha256:" + "0" * 64),
+        ("CronJob", f"{BY_THE_CLOCK}.image", "migrate:latest", "migrate:1.0.0"),
         ("aws:ecr:Repository", "imageTagMutability", "MUTABLE", "IMMUTABLE"),
         ("Release", "version", "", "1.0.0"),
     ],
     workloads.pods_are_confined: [
         ("Deployment", f"{SECURITY}.runAsNonRoot", False, True),
+        ("CronJob", f"{BY_THE_CLOCK}.securityContext.runAsNonRoot", False, True),
         ("Deployment", f"{SECURITY}.privileged", True, False),
         ("Deployment", f"{SECURITY}.capabilities", {}, {"drop": ["ALL"]}),
         ("DaemonSet", f"{SECURITY}.readOnlyRootFilesystem", False, True),
@@ -203,6 +206,12 @@ VALUES: Mapping[Check, list[tuple[str, str, Any, Any]]] = {
     ],
     residency.models_answer_inside_the_zone: [
         ("Deployment", ENV, [{"name": "OPENAI_BASE_URL", "value": "https://elsewhere.example"}], []),
+        (
+            "CronJob",
+            f"{BY_THE_CLOCK}.env",
+            [{"name": "OPENAI_BASE_URL", "value": "https://elsewhere.example"}],
+            [],
+        ),
     ],
     residency.webhooks_stay_in_their_zone: [
         ("aws:route53:Record", "latencyRoutingPolicies", [{"region": "ap-south-1"}], []),
