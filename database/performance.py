@@ -73,8 +73,9 @@ WITH outcomes AS (
 recalls AS (
     SELECT agent_name, date_trunc('week', finished_at, 'UTC') AS week, count(recalled) AS asked,
            count(*) FILTER (WHERE recalled <> '[]') AS hits
-    FROM missions
-    WHERE arm = 'memory' AND finished_at >= date_trunc('week', now(), 'UTC') - make_interval(weeks => $1 - 1)
+    FROM missions  -- one that was for nobody has no agent, and asked nobody
+    WHERE arm = 'memory' AND recalled IS NOT NULL
+      AND finished_at >= date_trunc('week', now(), 'UTC') - make_interval(weeks => $1 - 1)
     GROUP BY 1, 2)
 SELECT agent_name AS agent, to_char(week AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS week, coalesce(outcomes, 0) AS outcomes,
        coalesce(successes, 0) AS successes, coalesce(failures, 0) AS failures, minutes, coalesce(timed, 0) AS timed,

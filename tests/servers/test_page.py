@@ -211,6 +211,18 @@ async def test_the_memory_page_holds_figures_and_no_text_of_an_issue_or_a_memory
         assert "SECRET" not in (await site.get(path))[1], path
 
 
+async def test_an_issue_that_was_for_nobody_changes_no_figure_of_memory(site):
+    await site.accept(1, None)
+    await site.accept(2)
+    await site.finish(recalled=[])
+
+    status, text = await site.get("/api/memory")
+
+    assert status == 200
+    (week,) = json.loads(text)["trends"]
+    assert (week["outcomes"], week["asked"]) == (1, 1)
+
+
 async def test_only_the_gateways_role_may_read_the_figures_of_memory(site):
     async with site.database.connect("agents_owner") as owner:
         await write_past(owner, HISTORY)
