@@ -161,7 +161,13 @@ async def work_one(
     wallet = MissionWallet(pool, mission)
     await wallet.settle(await wallet.reserve(Decimal("0.02")), Decimal("0.01"))
     recalled = [
-        {"memory_id": str(uuid4()), "issue_number": n, "issue_title": text["title"], "similarity": 0.8}
+        {
+            "memory_id": str(uuid4()),
+            "issue_number": n,
+            "issue_title": text["title"],
+            "similarity": 0.8,
+            "why": "shares words",
+        }
         for n in range(5)
     ]
     effects = [Effect("comment", {"body": ANSWER})]

@@ -48,6 +48,7 @@ FUNCTIONS: Mapping[str, str] = {
     "abandon_missions(integer)": "gateway",
     "current_agent()": "all",
     "finish_mission(uuid,bigint,text,text,text,text,text,text[],bigint,numeric,jsonb,jsonb)": "agents",
+    "is_recalled(jsonb)": "all",  # whoever changes a mission runs its checks
     "judge_outcome(uuid,text,text,text,integer,boolean,boolean)": "gateway",
     "prune_memories(timestamp with time zone,integer)": "gateway",
     "prune_missions(timestamp with time zone,integer)": "gateway",

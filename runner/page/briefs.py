@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -42,6 +42,16 @@ def milliseconds(moment: datetime | None) -> int | None:
     return None if moment is None else round(moment.timestamp() * 1000)
 
 
+def recalled_work(work: Mapping[str, Any], *, characters: int) -> dict[str, Any]:
+    """One entry of `missions.recalled`; number and title are None where the work was erased."""
+    title = work.get("issue_title")
+    return {
+        "number": work.get("issue_number"),
+        "title": None if title is None else title[:characters],
+        "similarity": work["similarity"],
+    }
+
+
 async def read_briefs(
     connection: Connection, missions: Iterable[UUID], web: str
 ) -> dict[UUID, dict[str, Any]]:
@@ -63,10 +73,7 @@ async def read_briefs(
             "why": [reason[:120] for reason in json.loads(row["why"])[:_REASONS]],
             "runnersUp": [[c["agent"], c["score"]] for c in others[:_RUNNERS_UP]],
             "recalledCount": None if recalled is None else len(recalled),
-            "recalled": [
-                {"number": w["issue_number"], "title": w["issue_title"][:80], "similarity": w["similarity"]}
-                for w in (recalled or ())[:_RECALLED]
-            ],
+            "recalled": [recalled_work(work, characters=80) for work in (recalled or ())[:_RECALLED]],
             "control": row["arm"] == "control",
             "misroutedFrom": row["misrouted_from"],
             "attempts": row["attempts"],

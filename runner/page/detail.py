@@ -10,9 +10,10 @@ from database.connect import Pool
 from database.outbox import MAX_EFFECT_ATTEMPTS
 from runner.agents import Agent
 from runner.geography import Geography
-from runner.page.briefs import issue_address, milliseconds, pull_address, read_briefs
+from runner.page.briefs import issue_address, milliseconds, pull_address, read_briefs, recalled_work
 
 _ANSWER_CHARACTERS = 8_000
+_TITLE_CHARACTERS = 300
 _LATEST = 12
 
 _MISSION = """
@@ -57,13 +58,8 @@ async def mission_detail(pool: Pool, mission: UUID, web: str) -> dict[str, Any] 
         "why": json.loads(row["why"]),
         "candidates": [[c["agent"], c["score"]] for c in json.loads(row["candidates"])],
         "recalled": [
-            {
-                "number": w["issue_number"],
-                "title": w["issue_title"],
-                "similarity": w["similarity"],
-                "why": w["why"],
-            }
-            for w in json.loads(row["recalled"])
+            {**recalled_work(work, characters=_TITLE_CHARACTERS), "why": work.get("why")}
+            for work in json.loads(row["recalled"])
         ]
         if row["recalled"] is not None
         else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from database.missions import Mission
 from runner.process import run_agent
 from runner.settings import RunnerSettings
 from tests.browser.chromium import Tab
-from tests.servers.past_missions import Past, write_past
+from tests.servers.past_missions import Past, recalled_entry, write_past
 from tests.servers.system import CLOUD, DOCS, NOBODY, REPOSITORY, System, open_system
 
 # Whatever makes the page, or what is open over it, scroll sideways.
@@ -241,7 +242,7 @@ async def busy(system, browser):
     )
     await system.gateway.execute(
         "UPDATE missions SET misrouted_from = 'secure-specialist', recalled = $1 WHERE issue_number = $2",
-        '[{"issue_number": 1, "issue_title": "Earlier <b>work</b>", "similarity": 0.83, "why": "words"}]',
+        json.dumps([recalled_entry(issue_title="Earlier <b>work</b>")]),
         numbers[0],
     )
     waiting = system.github.open_issue(REPOSITORY, "Another Kubernetes cluster on AWS")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from database.connect import open_connection
 from database.memory import judge_outcome
@@ -33,7 +34,7 @@ async def fleet_of(server: EmbeddedPostgres) -> AsyncIterator[Database]:
         yield database
 
 
-async def remember(database: Database, number: int, agent: str, recalled: list[dict[str, str]] | None = None):
+async def remember(database: Database, number: int, agent: str, recalled: list[dict[str, Any]] | None = None):
     """A mission of `agent` that the repository has proven; its memory."""
     new = NewMission("o/r", number, "opened", f"issue {number}", "", [], "a", "US", "queued", agent=agent)
     async with database.connect("gateway") as gateway, database.agent_pool(agent) as pool:

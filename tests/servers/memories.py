@@ -34,6 +34,7 @@ async def remember(
     number: int = 1,
     mission: UUID | None = None,
     solution: str = "",
+    author: str = "",
 ) -> UUID:
     """One outcome of `agent`; the memory's id."""
     outcome = Outcome(
@@ -43,6 +44,7 @@ async def remember(
         issue_number=number,
         issue_title=title,
         issue_body=body,
+        issue_author=author,
         solution_approach=solution or f"solved by {agent}",
         state=state,
         proven_by="a test",

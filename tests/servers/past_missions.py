@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
 
 from database.connect import Connection
 
@@ -62,18 +64,30 @@ async def write_past(owner: Connection, missions: Sequence[Past]) -> None:
         [each.arm for each in missions],
         [each.minutes for each in missions],
         [now - timedelta(days=each.days) for each in missions],
-        [_recalled(each.similarities) for each in missions],
+        [_recalled(each.similarities) if each.arm == "memory" else None for each in missions],
     )
     states, files = [each.state for each in missions], [" ".join(each.files) for each in missions]
     await owner.execute(_OUTCOMES, states, files)
     await owner.execute(_STATISTICS)
 
 
+def recalled_entry(**fields: Any) -> dict[str, Any]:
+    """One recalled work as a runner notes it."""
+    work = {
+        "memory_id": str(UUID(int=1)),
+        "issue_number": 1,
+        "issue_title": "Earlier",
+        "similarity": 0.83,
+        "why": "y",
+    }
+    return {**work, **fields}
+
+
 def _recalled(similarities: Sequence[float] | None) -> str | None:
     if similarities is None:
         return None
     works = [
-        {"issue_number": 1, "issue_title": "SECRET earlier title", "similarity": each, "why": "SECRET why"}
+        recalled_entry(similarity=each, issue_title="SECRET earlier title", why="SECRET why")
         for each in similarities
     ]
     return json.dumps(works)

@@ -17,6 +17,7 @@ from errors import SettingsError
 from tests.servers.audited_fleet import fleet_of, remember
 from tests.servers.conftest import Database
 from tests.servers.database_command import command
+from tests.servers.past_missions import recalled_entry
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ async def test_canaries_are_gone_afterwards_also_those_of_an_audit_that_was_kill
 async def test_the_audit_shows_who_read_what_lately(fleet):
     async with fleet.connect("gateway") as gateway:
         own = await gateway.fetchval("SELECT id FROM agent_memories WHERE agent_name = 'left-agent'")
-    await remember(fleet, 9, "left-agent", [{"memory_id": str(own), "why": "shares words"}])
+    await remember(fleet, 9, "left-agent", [recalled_entry(memory_id=str(own))])
     (read,) = (await audited(fleet)).reads
     assert (read.agent, read.repository, read.issue_number, read.memories) == (
         "left-agent",

@@ -343,7 +343,8 @@ VIOLATIONS = {
         ),
         (
             "UPDATE missions SET recalled = jsonb_build_array(jsonb_build_object('memory_id',"
-            " (SELECT id FROM agent_memories WHERE agent_name = 'right-agent'))) WHERE agent_name = 'left-agent'",
+            " (SELECT id FROM agent_memories WHERE agent_name = 'right-agent'), 'similarity', 0.8))"
+            " WHERE agent_name = 'left-agent'",
             "of left-agent recalled a memory of right-agent",
         ),
     ],
@@ -361,7 +362,8 @@ SOUND = {
     "ALTER EXTENSION vector ADD FUNCTION ours.reset()",
     "what the owner gives itself": "GRANT ALL ON missions TO agents_owner",
     "an agent that logs in with tokens": f"CREATE ROLE rds_iam; GRANT rds_iam TO {LEFT}; GRANT rds_iam TO gateway",
-    "a mission that recalled what was erased since": "UPDATE missions SET recalled = '[{\"memory_id\": null}]'",
+    "a mission that recalled what was erased since": "UPDATE missions SET recalled = jsonb_build_array("
+    "jsonb_build_object('memory_id', gen_random_uuid(), 'similarity', 0.8))",
 }
 
 

@@ -33,6 +33,7 @@ from runner.local.embedded import EmbeddedRedis, free_port
 from runner.stream import publish
 from tests.servers.conftest import Database
 from tests.servers.database_command import command
+from tests.servers.past_missions import recalled_entry
 from tests.servers.test_transfer import everything
 from tests.servers.word_embedder import WordEmbedder
 
@@ -164,9 +165,7 @@ async def start(
 
 
 async def finish(pool, gateway, mission: Mission, *, solution: str, by: str, recalled=None, comment=None):
-    noted = (
-        [{"memory_id": str(recalled), "issue_title": f"title {WORDS}", "similarity": 0.9}] if recalled else []
-    )
+    noted = [recalled_entry(memory_id=str(recalled), issue_title=f"title {WORDS}")] if recalled else []
     effects = [Effect("comment", {"body": solution})]
     done = Finish(
         "done", answer=solution, solution=solution, lessons=solution, recalled=noted, effects=effects

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import asyncpg
 import pytest
 
 from database.migrate import Migration, load_migrations, migrate
+from database.registry import Registration, register_agents
 from errors import InputError
 from tests.servers.conftest import write_definitions
+from tests.servers.past_missions import recalled_entry
 
 SCHEMA = """
 SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_class c
@@ -58,6 +62,36 @@ async def test_every_way_back_leads_to_the_schema_before_and_forth_again(empty_d
             assert (await owner.fetch(SCHEMA), set(await owner.fetch(FUNCTIONS))) == shapes[number]
         await migrate(owner)
         assert (await owner.fetch(SCHEMA), set(await owner.fetch(FUNCTIONS))) == shapes[-1]
+
+
+async def test_half_of_what_was_recalled_is_reduced_to_its_figure_on_the_way(empty_database):
+    whole = recalled_entry()
+    figure = {"memory_id": whole["memory_id"], "similarity": 0.83}
+    cases: tuple[tuple[str, Any, Any], ...] = (
+        ("memory", [whole, {**figure, "issue_title": "t"}, {"similarity": 0.9}], [whole, figure]),
+        ("memory", {}, None),
+        ("control", [whole], None),
+        ("control", None, None),
+    )
+    async with empty_database.connect("agents_owner") as owner:
+        await migrate(owner, to=number_before("whole_recalls"))
+        await register_agents(owner, [Registration("some-agent", "some-agent", "x", "0")])
+        for number, (arm, before, _) in enumerate(cases):
+            await owner.execute(
+                "INSERT INTO missions (repository, issue_number, event, title, zone, agent_name, state, arm, recalled)"
+                " VALUES ('o/r', $1, 'opened', 't', 'US', 'some-agent', 'done', $2, $3)",
+                number,
+                arm,
+                None if before is None else json.dumps(before),
+            )
+        await migrate(owner)
+        rows = await owner.fetch("SELECT recalled FROM missions ORDER BY issue_number")
+    assert [row["recalled"] and json.loads(row["recalled"]) for row in rows] == [case[2] for case in cases]
+
+
+def number_before(name: str) -> int:
+    """The migration before the one of this name."""
+    return next(migration.number for migration in load_migrations() if migration.name == name) - 1
 
 
 async def test_an_applied_migration_that_was_edited_is_refused_by_name(database):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 
 from database import control
@@ -19,6 +22,7 @@ from database.missions import (
     release_mission,
 )
 from database.outbox import repeat_wakes, take_effects, take_wakes
+from tests.servers.past_missions import recalled_entry
 from tests.servers.test_isolation import new_mission
 
 AGENT = "some-agent"
@@ -117,6 +121,37 @@ async def test_after_its_lease_a_mission_passes_on_and_the_zombie_writes_nothing
     assert await finish_mission(two, heir, Finish("done", solution="mine", effects=[comment]))
     assert await gateway.fetch("SELECT solution_approach FROM agent_memories") == [("mine",)]
     assert await gateway.fetchval("SELECT count(*) FROM outbox WHERE kind = 'comment'") == 1
+
+
+@pytest.mark.parametrize(
+    "recalled",
+    [
+        {},
+        [1],
+        [recalled_entry(similarity="0.8")],
+        [recalled_entry(similarity=1.2)],
+        [recalled_entry(memory_id="x")],
+        [recalled_entry(issue_number=None)],
+        [recalled_entry(), {"memory_id": recalled_entry()["memory_id"]}],
+        [{"memory_id": recalled_entry()["memory_id"], "similarity": 0.8, "why": "y"}],
+    ],
+)
+async def test_half_of_what_was_recalled_is_refused(queue, recalled: Any):
+    gateway, *_ = queue
+    mission = await add(gateway)
+    with pytest.raises(asyncpg.CheckViolationError, match="missions_recalled_whole"):
+        await gateway.execute(
+            "UPDATE missions SET recalled = $2 WHERE id = $1", mission, json.dumps(recalled)
+        )
+
+
+async def test_a_mission_that_works_without_memory_recalled_nothing(queue):
+    gateway, one, _ = queue
+    await add(gateway, arm="control")
+    (mission,) = await claim_missions(one, AGENT, "r1", most=1)
+    with pytest.raises(asyncpg.CheckViolationError, match="missions_control_recalls_nothing"):
+        await finish_mission(one, mission, Finish("done", recalled=[recalled_entry()]))
+    assert await finish_mission(one, mission, Finish("done"))
 
 
 async def test_a_finished_mission_cannot_be_finished_twice(queue):

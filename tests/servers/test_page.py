@@ -19,10 +19,12 @@ import pytest
 from aiohttp import web
 
 from database import control
+from database.forget import forget
 from database.memory import judge_outcome
 from database.missions import Effect, Finish, add_mission, claim_missions, finish_mission
 from database.outbox import effect_refused, take_effects
 from database.performance import dashboard
+from database.retention import load_retention
 from runner.agents import load_agents
 from runner.geography import Geography, Region
 from runner.health import Health, serve
@@ -34,7 +36,8 @@ from runner.page.status import MISSIONS, Status
 from runner.presence import tell_presence
 from runner.stream import open_redis
 from tests.servers.conftest import PASSWORD, Database, make_template, write_definitions
-from tests.servers.past_missions import Past, write_past
+from tests.servers.memories import remember
+from tests.servers.past_missions import Past, recalled_entry, write_past
 from tests.servers.system import NOBODY, open_system
 from tests.servers.test_isolation import new_mission
 
@@ -131,7 +134,7 @@ async def test_a_snapshot_tells_who_is_there_and_what_they_do(site):
 
 
 async def test_a_mission_tells_why_it_was_routed_what_was_recalled_and_how_it_ended(site):
-    works = [{"issue_number": 9, "issue_title": "Earlier", "similarity": 0.83, "memory_id": "x", "why": "y"}]
+    works = [recalled_entry(issue_number=9)]
     candidates = [{"agent": ONE, "score": 9.0}, {"agent": TWO, "score": 4.5}]
     await site.accept(
         7, title="Broken pipe", why=["word `pipe` +4", "word `broken` +2", "third"], candidates=candidates
@@ -160,7 +163,7 @@ async def test_a_mission_tells_why_it_was_routed_what_was_recalled_and_how_it_en
 async def test_memory_tells_what_was_asked_found_and_proven(site):
     for number, recalled in (
         (1, []),
-        (2, [{"issue_number": 1, "issue_title": "t", "similarity": 0.9}]),
+        (2, [recalled_entry()]),
         (3, None),
     ):
         mission = await site.accept(number)
@@ -171,6 +174,21 @@ async def test_memory_tells_what_was_asked_found_and_proven(site):
     memory = (await site.snapshot())["memory"]
 
     assert memory == {"asked": 2, "hit": 1, "control": 0, "proven": 1, "refuted": 0, "pending": 2}
+
+
+async def test_of_a_recalled_work_that_was_erased_the_page_shows_the_figure_and_says_so(site):
+    mission = await site.accept(1, author="bob")
+    memory = await remember(site.status.pool, ONE, "hers", author="zoe")
+    await site.finish(recalled=[recalled_entry(memory_id=str(memory), similarity=0.83)])
+    async with site.database.connect("agents_owner") as owner:
+        await forget(owner, "zoe", load_retention({}), None)
+
+    (brief,) = (await site.snapshot())["missions"]
+    status, text = await site.get(f"/api/missions/{mission}")
+
+    assert brief["recalled"] == [{"number": None, "title": None, "similarity": 0.83}]
+    assert status == 200
+    assert json.loads(text)["recalled"] == [{"number": None, "title": None, "similarity": 0.83, "why": None}]
 
 
 HISTORY = (
@@ -556,7 +574,8 @@ SELECT 'owner/repository', n, 'opened', repeat('a long title ', 15), repeat('bod
        'some-agent-' || n % 1000, state, CASE WHEN state = 'failed' THEN repeat('because ', 60) END, 12.3,
        to_jsonb(ARRAY[repeat('why ', 40), repeat('so ', 60), 'x']),
        '[{"agent": "some-agent-1", "score": 12.3}, {"agent": "some-agent-2", "score": 9.1}]',
-       jsonb_build_array(jsonb_build_object('issue_number', 1, 'issue_title', repeat('so ', 60), 'similarity', 0.8)),
+       jsonb_build_array(jsonb_build_object('memory_id', gen_random_uuid(), 'issue_number', 1,
+                                            'issue_title', repeat('so ', 60), 'similarity', 0.8, 'why', 'so')),
        now() - n * interval '1 s', now() - n * interval '1 s',
        CASE WHEN state IN ('done', 'failed') THEN now() - n * interval '0.9 s' END,
        CASE WHEN state = 'running' THEN now() + interval '1 h' END, 0.01, '[1,2,3]'

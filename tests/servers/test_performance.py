@@ -19,7 +19,7 @@ from database.missions import Finish, NewMission, add_mission, claim_missions, f
 from database.performance import GROUPS, dashboard, related_works
 from tests.servers.conftest import Database
 from tests.servers.memories import remember
-from tests.servers.past_missions import Past, write_past
+from tests.servers.past_missions import Past, recalled_entry, write_past
 
 AGENT, OTHER = "left-agent", "right-agent"
 
@@ -137,10 +137,10 @@ async def work(
 
 async def test_the_learning_curve_compares_missions_with_and_without_memory(database):
     await database.register(AGENT)
-    hit = [{"memory_id": "00000000-0000-0000-0000-000000000001", "similarity": 0.83}]
+    hit = [recalled_entry(similarity=0.83)]
     await work(database, 1, arm="memory", recalled=[], verdict=True)
     await work(database, 2, arm="memory", recalled=hit, verdict=True)
-    await work(database, 3, arm="memory", recalled=[*hit, {"similarity": 1.0}], verdict=None)
+    await work(database, 3, arm="memory", recalled=[*hit, recalled_entry(similarity=1.0)], verdict=None)
     await work(database, 4, arm="control", recalled=None, verdict=False)
     async with database.connect("agents_owner") as owner:
         await owner.execute(

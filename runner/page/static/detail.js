@@ -1,6 +1,6 @@
 // One mission or one agent in full, in a sheet over the page; #mission=… and #agent=… lead straight to it.
 
-import { at, byId, count, dollars, duration, foreign, h, issueLink, percent, plural, put, reason } from "./dom.js";
+import { at, byId, count, dollars, duration, foreign, h, issueLink, percent, plural, put, reason, recalledName } from "./dom.js";
 
 export const openMission = (id) => go("mission", id);
 export const openAgent = (name) => go("agent", name);
@@ -97,7 +97,7 @@ function recalled({ recalled: works, control, state }) {
     return h("p", { class: "quiet" }, ["running", "queued", "waiting"].includes(state) && !control ? "Not yet asked." : why);
   }
   if (works.length === 0) return h("p", { class: "quiet" }, "Nothing similar among this agent's proven successes.");
-  return h("ol", { class: "candidates" }, works.map(({ number, title, similarity, why }) => h("li", {}, h("span", {}, `#${number} `, foreign(title)), bar(similarity, "done"), h("b", {}, percent(similarity)), h("small", {}, why))));
+  return h("ol", { class: "candidates" }, works.map((work) => h("li", {}, h("span", {}, recalledName(work)), bar(work.similarity, "done"), h("b", {}, percent(work.similarity)), work.why && h("small", {}, work.why))));
 }
 
 function outcome({ outcome: known }) {

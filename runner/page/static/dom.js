@@ -44,6 +44,9 @@ export const issueLink = (mission) =>
     foreign(mission.title),
   );
 
+// A recalled work; of one that was erased since, only the figure stayed.
+export const recalledName = ({ number, title }) => (title === null ? h("i", { class: "quiet" }, "erased") : [`#${number} `, foreign(title)]);
+
 // Which element stands for which key; kept ones are updated in place, so that focus and motion survive.
 export function keyed(parent, items, key, make, update) {
   const old = new Map([...parent.children].map((node) => [node.dataset.key, node]));

@@ -1,7 +1,7 @@
 // The newest missions: what came in, who got it and why, what was recalled, how it ended.
 
 import { openAgent, openMission } from "./detail.js";
-import { at, byId, count, duration, foreign, h, issueLink, keyed, percent, put, reason, setText } from "./dom.js";
+import { at, byId, count, duration, foreign, h, issueLink, keyed, percent, put, reason, recalledName, setText } from "./dom.js";
 
 let offset = 0; // of the server's clock against ours
 
@@ -89,7 +89,7 @@ function memory({ recalled, recalledCount }) {
     "p",
     { class: "recalled" },
     "recalled ",
-    recalled.map(({ number, title, similarity }) => h("span", {}, h("b", {}, percent(similarity)), ` #${number} `, foreign(title), " ")),
+    recalled.map((work) => h("span", {}, h("b", {}, percent(work.similarity)), " ", recalledName(work), " ")),
     more > 0 && `and ${more} more`,
   );
 }
