@@ -49,7 +49,7 @@ found AS (
     FROM chosen
     CROSS JOIN LATERAL (
         SELECT id, issue_number, issue_title, left(issue_body, 8000) AS issue_body, solution_approach, lessons_learned,
-               files, created_at
+               files, created_at, resolution_time_minutes, issue_author, solution_authors
         FROM agent_memories WHERE agent_name = %1$L AND id = chosen.memory_id AND state = 'succeeded' LIMIT 1) m
     LEFT JOIN LATERAL (
         SELECT embedding FROM agent_memory_embeddings

@@ -13,7 +13,7 @@ from database.embeddings import cache
 from database.retention import Retention
 
 # Theirs: everything of it goes. Quoting: what an agent wrote after it had recalled something of theirs, or what they
-# wrote themselves to close somebody else's issue; such an outcome keeps its issue and loses its solution.
+# added themselves to the solution of somebody else's issue; such an outcome keeps its issue and loses its solution.
 _STAGE = """
 CREATE TEMPORARY TABLE their_missions (id uuid PRIMARY KEY) ON COMMIT DROP;
 CREATE TEMPORARY TABLE their_memories (agent_name text, id uuid, PRIMARY KEY (agent_name, id)) ON COMMIT DROP;
@@ -27,8 +27,6 @@ _FIND_MEMORIES = """
 INSERT INTO their_memories
 SELECT agent_name, id FROM agent_memories WHERE lower(issue_author) = $1 AND erased_at IS NULL
 """
-# The comment with which a person closes an issue becomes the outcome's solution (`judge_outcome`). Where the mission
-# was pruned, nobody can tell any more whose words the solution is.
 _FIND_QUOTING = """
 INSERT INTO quoting_memories
 WITH RECURSIVE recalls AS MATERIALIZED (
@@ -38,9 +36,8 @@ WITH RECURSIVE recalls AS MATERIALIZED (
     UNION SELECT agent_name, id, unnest(recalled_ids) FROM agent_memories WHERE recalled_ids <> '{}'),
 reached AS (
     SELECT agent_name, id FROM their_memories
-    UNION SELECT m.agent_name, m.id FROM agent_memories m LEFT JOIN missions s ON s.id = m.mission_id
-    WHERE lower(m.proven_by) = $1 || ': closed' AND (s.id IS NULL
-        OR lower(s.person_comment->>'login') = $1 AND s.person_comment->>'body' = m.solution_approach)
+    UNION SELECT agent_name, id FROM agent_memories
+    WHERE EXISTS (SELECT FROM unnest(solution_authors) AS author WHERE lower(author) = $1)
     UNION SELECT r.agent_name, r.id FROM reached JOIN recalls r ON r.recalled = reached.id)
 SELECT agent_name, id FROM reached EXCEPT SELECT agent_name, id FROM their_memories
 """
@@ -133,14 +130,16 @@ _MEMORIES = """
 UPDATE agent_memories m SET
     mission_id = gen_random_uuid(), repository = '', issue_number = 0, issue_title = '', issue_body = '',
     issue_labels = '{}', issue_author = '', solution_approach = '', lessons_learned = NULL, files = '{}',
-    proven_by = NULL, pr_number = NULL, recalled_ids = '{}', created_at = date_trunc('day', created_at),
+    solution_authors = '{}', proven_by = NULL, pr_number = NULL, recalled_ids = '{}',
+    created_at = date_trunc('day', created_at), stored_at = date_trunc('day', stored_at),
     proven_at = date_trunc('day', proven_at), reverted_at = date_trunc('day', reverted_at), erased_at = now()
 FROM their_memories t WHERE m.agent_name = t.agent_name AND m.id = t.id
 """
 _QUOTING_MEMORIES = """
-UPDATE agent_memories m SET solution_approach = '', lessons_learned = NULL
+UPDATE agent_memories m SET solution_approach = '', lessons_learned = NULL, solution_authors = '{}'
 FROM quoting_memories q
-WHERE m.agent_name = q.agent_name AND m.id = q.id AND (m.solution_approach <> '' OR m.lessons_learned IS NOT NULL)
+WHERE m.agent_name = q.agent_name AND m.id = q.id
+  AND (m.solution_approach <> '' OR m.lessons_learned IS NOT NULL OR m.solution_authors <> '{}')
 """
 _PROVEN_BY = """
 UPDATE agent_memories SET proven_by = '(erased)' || substr(proven_by, length($1) + 1)

@@ -62,6 +62,10 @@ class Recalled:
     why: str
     """Which words it shares and how near its vector is."""
     created_at: datetime
+    resolution_time_minutes: float | None
+    """Of a backfilled work: how long its pull request was open."""
+    authors: tuple[str, ...]
+    """People whose words stand in it: the issue's author, and who added to the solution."""
 
 
 async def recall(
@@ -114,6 +118,8 @@ def _recalled(row: asyncpg.Record, similarity: float, why: str) -> Recalled:
         similarity=similarity,
         why=why,
         created_at=row["created_at"],
+        resolution_time_minutes=row["resolution_time_minutes"],
+        authors=tuple(filter(None, (row["issue_author"], *row["solution_authors"]))),
     )
 
 
@@ -145,6 +151,8 @@ class Outcome:
     """0 to 100"""
     tokens: int = 0
     cost_usd: Decimal = Decimal(0)
+    solution_authors: Sequence[str] = ()
+    """People whose words solution and lessons may hold, beside the issue's author: to find them when one is erased."""
 
 
 _STORE = "SELECT store_outcome($1, $2::vector, $3, $4)"
@@ -218,7 +226,7 @@ _MISSION_OF_PULL_REQUEST = """
 SELECT id FROM missions WHERE repository = $1 AND pr_number = $2
 UNION ALL SELECT mission_id FROM agent_memories WHERE repository = $1 AND pr_number = $2 LIMIT 1
 """
-_JUDGE = "SELECT judge_outcome($1, $2, $3, $4, $5, $6, $7)"
+_JUDGE = "SELECT judge_outcome($1, $2, $3, $4, $5, $6, $7, $8)"
 
 
 async def finished_mission(connection: Connection, repository: str, issue_number: int) -> UUID | None:
@@ -240,13 +248,25 @@ async def judge_outcome(
     succeeded: bool,
     by: str,
     solution: str | None = None,
+    solution_by: str | None = None,
     pr_number: int | None = None,
     merged: bool | None = None,
     reverted: bool = False,
 ) -> UUID | None:
-    """The repository's word on an outcome; the memory's id where it changed something. A success is recallable then."""
+    """The repository's word on an outcome; the memory's id where it changed something. A success is recallable then.
+
+    `solution`, which `solution_by` wrote, takes the place of the agent's own.
+    """
     memory: UUID | None = await connection.fetchval(
-        _JUDGE, mission, "succeeded" if succeeded else "failed", by, solution, pr_number, merged, reverted
+        _JUDGE,
+        mission,
+        "succeeded" if succeeded else "failed",
+        by,
+        solution,
+        pr_number,
+        merged,
+        reverted,
+        solution_by,
     )
     return memory
 

@@ -234,10 +234,12 @@ class Finish:
     cost_usd: Decimal = Decimal(0)
     recalled: Sequence[Mapping[str, Any]] | None = None
     """None: memory was not asked; empty: asked, and nothing similar was known."""
+    solution_authors: Sequence[str] = ()
+    """People whose words solution and lessons may repeat."""
     effects: Sequence[Effect] = ()
 
 
-_FINISH = "SELECT finish_mission($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+_FINISH = "SELECT finish_mission($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
 
 
 async def finish_mission(pool: Pool, mission: Mission, finish: Finish) -> bool:
@@ -256,6 +258,7 @@ async def finish_mission(pool: Pool, mission: Mission, finish: Finish) -> bool:
         finish.cost_usd,
         None if finish.recalled is None else json.dumps(list(finish.recalled)),
         json.dumps([{"kind": effect.kind, "payload": dict(effect.payload)} for effect in finish.effects]),
+        list(finish.solution_authors),
     )
     return written
 

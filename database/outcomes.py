@@ -33,6 +33,7 @@ class PastOutcome:
     proven_at: datetime
     reverted_at: datetime | None
     resolution_time_minutes: float | None
+    """How long the pull request was open."""
     pr_number: int | None
     pr_merged: bool | None
 
@@ -48,31 +49,29 @@ CREATE TEMPORARY TABLE staged_outcomes (
 """
 # One load at a time: two of the same file would count twice what neither sees of the other.
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('past outcomes'))"
-# In the order of partitions and keys, which halves the time.
+# In the order of partitions and keys, which halves the time. How long a pull request was open is no mission's time, so
+# the mean of those stays.
 _ADD = """
 WITH new AS (
     INSERT INTO agent_memories (
         agent_name, id, mission_id, agent_specialization, repository, issue_number, issue_title, issue_body,
         issue_labels, issue_author, solution_approach, files, state, proven_by, proven_at, reverted_at,
-        resolution_time_minutes, pr_number, pr_merged, created_at)
+        resolution_time_minutes, pr_number, pr_merged, created_at, backfilled)
     SELECT s.agent_name, s.id, s.mission_id, a.specialization, s.repository, s.issue_number, s.issue_title,
            s.issue_body, s.issue_labels, s.issue_author, s.solution_approach, s.files, s.state, s.proven_by,
-           s.proven_at, s.reverted_at, s.resolution_time_minutes, s.pr_number, s.pr_merged, s.proven_at
+           s.proven_at, s.reverted_at, s.resolution_time_minutes, s.pr_number, s.pr_merged, s.proven_at,
+           true
     FROM staged_outcomes s JOIN agents a USING (agent_name)
     ORDER BY s.agent_name, s.id
     ON CONFLICT DO NOTHING
-    RETURNING agent_name, state, resolution_time_minutes),
+    RETURNING agent_name, state),
 counted AS (
-    SELECT agent_name, count(*) AS all, count(*) FILTER (WHERE state = 'succeeded') AS succeeded,
-           coalesce(sum(resolution_time_minutes), 0) AS minutes, count(resolution_time_minutes) AS timed
+    SELECT agent_name, count(*) AS all, count(*) FILTER (WHERE state = 'succeeded') AS succeeded
     FROM new GROUP BY agent_name)
 UPDATE agent_performance p SET
     total_missions = p.total_missions + c.all,
     successful_missions = p.successful_missions + c.succeeded,
     failed_missions = p.failed_missions + c.all - c.succeeded,
-    avg_resolution_time_minutes = CASE WHEN c.timed = 0 THEN p.avg_resolution_time_minutes
-        ELSE (coalesce(p.avg_resolution_time_minutes, 0) * p.total_missions + c.minutes)
-             / (p.total_missions + c.timed) END,
     last_updated = now()
 FROM counted c WHERE p.agent_name = c.agent_name
 RETURNING c.all AS added

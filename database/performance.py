@@ -44,13 +44,15 @@ LEFT JOIN (SELECT agent_name, count(recalled) AS asked, count(*) FILTER (WHERE r
            FROM missions WHERE arm = 'memory' GROUP BY agent_name) h USING (agent_name)
 ORDER BY coalesce(p.success_rate, 0) DESC, coalesce(p.total_missions, 0) DESC, a.agent_name
 """
-# What stood in an agent's memory when it asked bounds what it could be given.
+# What stood in an agent's memory when it asked bounds what it could be given. A past work that was loaded was proven
+# long before anybody here could recall it.
 _HITS = """
-WITH asked AS (
-    SELECT recalled <> '[]' AS hit, EXISTS (
-        SELECT FROM agent_memories o WHERE o.agent_name = m.agent_name AND o.state = 'succeeded'
-        AND o.proven_at < coalesce(m.claimed_at, m.accepted_at)) AS knew
-    FROM missions m WHERE arm = 'memory' AND recalled IS NOT NULL)
+WITH first AS (
+    SELECT agent_name, min(greatest(proven_at, stored_at)) AS known_at FROM agent_memories
+    WHERE state = 'succeeded' GROUP BY agent_name),
+asked AS (
+    SELECT recalled <> '[]' AS hit, coalesce(first.known_at < coalesce(m.claimed_at, m.accepted_at), false) AS knew
+    FROM missions m LEFT JOIN first USING (agent_name) WHERE arm = 'memory' AND recalled IS NOT NULL)
 SELECT count(*) AS asked, count(*) FILTER (WHERE hit) AS hits, count(*) FILTER (WHERE knew) AS knew_something,
        wilson_bound(count(*) FILTER (WHERE hit), count(*), false, 1.96) AS low,
        wilson_bound(count(*) FILTER (WHERE hit), count(*), true, 1.96) AS high
@@ -67,7 +69,8 @@ WITH outcomes AS (
     SELECT agent_name, date_trunc('week', created_at, 'UTC') AS week, count(*) AS outcomes,
            count(*) FILTER (WHERE state = 'succeeded') AS successes,
            count(*) FILTER (WHERE state = 'failed') AS failures,
-           sum(resolution_time_minutes) AS minutes, count(resolution_time_minutes) AS timed
+           sum(resolution_time_minutes) FILTER (WHERE NOT backfilled) AS minutes,
+           count(resolution_time_minutes) FILTER (WHERE NOT backfilled) AS timed
     FROM agent_memories WHERE created_at >= date_trunc('week', now(), 'UTC') - make_interval(weeks => $1 - 1)
     GROUP BY 1, 2),
 recalls AS (

@@ -256,7 +256,8 @@ class Worker:
             log.exception("mission %s", mission.id)
             reason = f"an unexpected {type(broken).__name__}; the runner's log has the details"
         else:
-            return _finish_from(result, noted)
+            authors = tuple(dict.fromkeys(author for memory in recalled or () for author in memory.authors))
+            return _finish_from(result, noted, authors)
         return Finish(
             "failed", reason=reason, recalled=noted, effects=[_comment(f"I could not finish this: {reason}.")]
         )
@@ -307,7 +308,9 @@ def _about(seconds: float) -> float:
     return seconds * random.uniform(0.5, 1.5)
 
 
-def _finish_from(result: Result, recalled: list[dict[str, object]] | None) -> Finish:
+def _finish_from(
+    result: Result, recalled: list[dict[str, object]] | None, authors: tuple[str, ...]
+) -> Finish:
     if result.declined:
         return Finish(
             "declined",
@@ -332,6 +335,7 @@ def _finish_from(result: Result, recalled: list[dict[str, object]] | None) -> Fi
         tokens=result.tokens,
         cost_usd=result.cost_usd,
         recalled=recalled,
+        solution_authors=authors,
         effects=effects,
     )
 

@@ -32,7 +32,12 @@ async def learn_from_issue(
         return f"label {event} is not an outcome: use {SUCCESS_LABEL} or {FAILURE_LABEL}"
     solution = await comment_by(connection, mission, person) if event == "closed" else None
     memory = await judge_outcome(
-        connection, mission, succeeded=succeeded, by=f"{person}: {event}", solution=solution
+        connection,
+        mission,
+        succeeded=succeeded,
+        by=f"{person}: {event}",
+        solution=solution,
+        solution_by=person,
     )
     return _verdict(memory is not None, succeeded)
 

@@ -35,6 +35,7 @@ async def remember(
     mission: UUID | None = None,
     solution: str = "",
     author: str = "",
+    minutes: float = 12.0,
 ) -> UUID:
     """One outcome of `agent`; the memory's id."""
     outcome = Outcome(
@@ -49,6 +50,6 @@ async def remember(
         state=state,
         proven_by="a test",
         files=files,
-        resolution_time_minutes=12.0,
+        resolution_time_minutes=minutes,
     )
     return await store_outcome(pool, outcome, embedded)

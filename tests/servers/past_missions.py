@@ -37,17 +37,17 @@ FROM unnest($1::text[], $2::text[], $3::float8[], $4::timestamptz[], $5::text[])
 _OUTCOMES = """
 INSERT INTO agent_memories (agent_name, mission_id, agent_specialization, repository, issue_number, issue_title,
                             issue_body, solution_approach, state, proven_by, proven_at, arm, resolution_time_minutes,
-                            files, created_at)
+                            files, created_at, stored_at)
 SELECT m.agent_name, m.id, 'x', m.repository, m.issue_number, m.title, m.body, 'SECRET solution', past.state, 'a test',
        CASE WHEN past.state = 'succeeded' THEN m.finished_at END, m.arm,
        extract(epoch FROM m.finished_at - m.claimed_at) / 60,
-       coalesce(string_to_array(nullif(past.files, ''), ' '), '{}'), m.finished_at
+       coalesce(string_to_array(nullif(past.files, ''), ' '), '{}'), m.finished_at, m.finished_at
 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS past (state, files, number)
 JOIN missions m ON m.issue_number = past.number AND m.title LIKE 'SECRET%'
 """
 _STATISTICS = """
 UPDATE agent_performance p SET total_missions = o.total, successful_missions = o.right, failed_missions = o.wrong,
-    avg_resolution_time_minutes = o.minutes
+    avg_resolution_time_minutes = o.minutes, timed_missions = o.total
 FROM (SELECT agent_name, count(*) AS total, count(*) FILTER (WHERE state = 'succeeded') AS right,
              count(*) FILTER (WHERE state = 'failed') AS wrong, avg(resolution_time_minutes) AS minutes
       FROM agent_memories GROUP BY agent_name) AS o

@@ -12,14 +12,17 @@ import pytest
 from bench.memory.ours import past_outcome
 from database.backfill import Backfilled, backfill
 from database.connect import Connection
+from database.memory import agent_stats
 from database.outcomes import add_outcomes
 from database.owner import open_owner
+from database.performance import dashboard
 from database.pull_requests import read_pull_requests
 from database.vectors import Space, add_vectors, adopt_space
 from errors import HistoryError, SettingsError, Unavailable
 from runner.gateway.learn import learn_from_pull_request
 from tests.servers.conftest import Database
 from tests.servers.database_command import command
+from tests.servers.memories import remember
 from tests.servers.word_embedder import WordEmbedder
 
 REPOSITORY = "octo/planets"
@@ -92,8 +95,20 @@ async def test_the_statistics_follow(owner, tmp_path):
     await run(owner, tmp_path, [pull_request(1), pull_request(2), pull_request(3, **CLOSED)])
     row = await owner.fetchrow("SELECT * FROM agent_performance WHERE agent_name = 'cloud-architect'")
     assert (row["total_missions"], row["successful_missions"], row["failed_missions"]) == (3, 2, 1)
-    # 30, 30 and 14 × 60 minutes
-    assert row["avg_resolution_time_minutes"] == pytest.approx(300)
+    assert row["avg_resolution_time_minutes"] is None, "how long a pull request was open is no mission's time"
+
+
+async def test_the_mean_time_of_missions_is_theirs_alone(owner, database, tmp_path):
+    await run(owner, tmp_path, [pull_request(1), pull_request(2)])
+    async with database.pool("gateway") as pool:
+        await remember(pool, "cloud-architect", "one", minutes=6)
+        await run(owner, tmp_path, [pull_request(3)])
+        await remember(pool, "cloud-architect", "two", minutes=2)
+        assert (await agent_stats(pool, "cloud-architect")).avg_resolution_time_minutes == pytest.approx(4)
+        figures = await dashboard(pool)
+    week = figures["trends"]["all"][-1]
+    assert week["minutes"] == pytest.approx(4)
+    assert (await owner.fetchval("SELECT sum(timed_missions) FROM agent_performance")) == 2
 
 
 async def test_what_is_skipped_is_told_with_its_reason(owner, tmp_path):

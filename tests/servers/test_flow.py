@@ -73,6 +73,9 @@ async def test_what_a_person_closed_as_completed_is_recalled_for_the_next_simila
     await system.until_idle()
     (comment,) = await system.agent_comments(second)
     assert "Peered both VPCs" in comment
+    authors = "SELECT solution_authors FROM agent_memories WHERE issue_number = $1"
+    assert await system.gateway.fetchval(authors, first) == ["maintainer"]
+    assert set(await system.gateway.fetchval(authors, second)) == {"alice", "maintainer"}
     # All of it was one text, so it was embedded once; whoever erases it erases it here too.
     async with open_redis(system.redis_url, decoded=False) as redis:
         assert len(await redis.keys("embedding:*")) == 1

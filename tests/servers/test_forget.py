@@ -171,7 +171,10 @@ async def finish(pool, gateway, mission: Mission, *, solution: str, by: str, rec
         "done", answer=solution, solution=solution, lessons=solution, recalled=noted, effects=effects
     )
     assert await finish_mission(pool, mission, done)
-    memory = await judge_outcome(gateway, mission.id, succeeded=True, by=by, solution=comment)
+    person = by.partition(":")[0]
+    memory = await judge_outcome(
+        gateway, mission.id, succeeded=True, by=by, solution=comment, solution_by=person
+    )
     async with gateway.transaction():
         (vector,) = await EMBEDDER.embed([f"{mission.title}\n{mission.body}"])
         await gateway.execute(
@@ -359,6 +362,27 @@ async def test_a_pruned_mission_does_not_hide_that_an_outcome_quotes_her(owner):
         "UPDATE missions SET finished_at = now() - interval '500 days' WHERE finished_at IS NOT NULL"
     )
     assert await owner.fetchval("SELECT prune_missions(now() - interval '400 days', 100)") == 5
+    await erase(owner)
+    assert "agent_memories" not in await tables_with(owner, WORDS)
+
+
+async def test_what_she_added_to_a_solution_is_found_whatever_was_said_after_it(owner, database):
+    async with database.connect("gateway") as gateway:
+        fourth = await gateway.fetchval("SELECT id FROM missions WHERE issue_number = 4")
+        await note_comment(gateway, fourth, "bob", "No, it was something else")
+        await judge_outcome(gateway, fourth, succeeded=False, by="bob: reopened")
+        await judge_outcome(gateway, fourth, succeeded=True, by="bob: outcome:success")
+    await erase(owner)
+    assert "agent_memories" not in await tables_with(owner, WORDS)
+
+
+async def test_an_outcome_that_repeats_her_is_found_though_what_it_recalled_is_gone(owner, database):
+    async with database.agent_pool(AGENT) as pool, database.connect("gateway") as gateway:
+        await start(gateway, 60, "bob", "title of Bob", "body of Bob")
+        (mission,) = await claim_missions(pool, AGENT, "r", most=1)
+        done = Finish("done", solution=f"As in #1 {WORDS}", solution_authors=[PERSON.upper()])
+        assert await finish_mission(pool, mission, done)
+    await owner.execute("DELETE FROM agent_memories WHERE issue_number < 60")
     await erase(owner)
     assert "agent_memories" not in await tables_with(owner, WORDS)
 

@@ -34,10 +34,16 @@ async def test_a_similar_success_comes_back_with_what_made_it_similar(known):
     issue = vector(100)
     async with known.pool("gateway") as gateway, known.agent_pool(AGENT) as pool:
         expected = await remember(
-            gateway, AGENT, ISSUE, embedded=vector(101, near=issue, share=0.8), solution="Back off."
+            gateway,
+            AGENT,
+            ISSUE,
+            embedded=vector(101, near=issue, share=0.8),
+            solution="Back off.",
+            minutes=7,
         )
         (found,) = await recall(pool, AGENT, title=ISSUE, embedded=issue)
     assert (found.memory_id, found.solution_approach) == (expected, "Back off.")
+    assert found.resolution_time_minutes == 7
     assert 0.7 <= found.similarity <= 1
     assert "webhook" in found.why
     assert "cosine 0.9" in found.why

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -87,6 +88,43 @@ async def test_half_of_what_was_recalled_is_reduced_to_its_figure_on_the_way(emp
         await migrate(owner)
         rows = await owner.fetch("SELECT recalled FROM missions ORDER BY issue_number")
     assert [row["recalled"] and json.loads(row["recalled"]) for row in rows] == [case[2] for case in cases]
+
+
+async def test_whose_words_a_solution_is_is_told_of_what_was_judged_before(empty_database):
+    comment = json.dumps({"login": "zoe", "body": "It was DNS"})
+    async with empty_database.connect("agents_owner") as owner:
+        await migrate(owner, to=number_before("whose_words"))
+        await register_agents(owner, [Registration("some-agent", "some-agent", "x", "0")])
+        await owner.execute(
+            "INSERT INTO missions (id, repository, issue_number, event, title, zone, agent_name, state, person_comment)"
+            " SELECT ('00000000-0000-0000-0000-00000000000' || n)::uuid, 'o/r', n, 'opened', 't', 'US', 'some-agent',"
+            " 'done', $1 FROM generate_series(1, 2) AS n",
+            comment,
+        )
+        await owner.executemany(
+            "INSERT INTO agent_memories (agent_name, id, mission_id, agent_specialization, repository, issue_number,"
+            " issue_title, solution_approach, proven_by, resolution_time_minutes) VALUES ('some-agent', $1, $2, 'x',"
+            " 'o/r', 1, 't', $3, $4, $5)",
+            [
+                (UUID(int=11), UUID(int=1), "It was DNS", "bob: outcome:success", 4.0),
+                (UUID(int=12), UUID(int=2), "the agent's own", "zoe: closed", 6.0),
+                (UUID(int=13), UUID(int=3), "of a pruned mission", "zoe: closed", 8.0),
+                (UUID(int=4), UUID(int=4), "a loaded work", "pull request #4 merged", 6000.0),
+            ],
+        )
+        await owner.execute(
+            "UPDATE agent_performance SET total_missions = 4, avg_resolution_time_minutes = 1504.5"
+        )
+        await migrate(owner)
+        rows = await owner.fetch(
+            "SELECT solution_authors, backfilled FROM agent_memories ORDER BY issue_number, id"
+        )
+        mean = await owner.fetchrow(
+            "SELECT timed_missions, avg_resolution_time_minutes FROM agent_performance"
+        )
+    told = {(tuple(row["solution_authors"]), row["backfilled"]) for row in rows}
+    assert told == {(("zoe",), False), ((), False), ((), True)}
+    assert tuple(mean) == (3, 6)
 
 
 def number_before(name: str) -> int:

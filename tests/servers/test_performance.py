@@ -13,9 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bench.memory.ours import past_outcome
 from database.connect import Pool
 from database.memory import agent_stats, judge_outcome
 from database.missions import Finish, NewMission, add_mission, claim_missions, finish_mission
+from database.outcomes import add_outcomes
 from database.performance import GROUPS, dashboard, related_works
 from tests.servers.conftest import Database
 from tests.servers.memories import remember
@@ -227,6 +229,17 @@ async def test_what_a_perfect_recall_could_reach_is_told_beside(database):
         hit_rate = (await dashboard(pool))["hit_rate"]
     assert (hit_rate["works"], hit_rate["related"], hit_rate["related_rate"]) == (4, 1, 0.25)
     assert related_works([]) == 0
+
+
+async def test_a_past_work_that_was_loaded_later_could_not_be_recalled_before(database):
+    await database.register(AGENT)
+    await work(database, 1, arm="memory", recalled=[], verdict=None)
+    async with database.connect("agents_owner") as owner:
+        await add_outcomes(owner, [past_outcome(AGENT, 7, "merged long ago", succeeded=True)])
+        async with database.pool("gateway") as pool:
+            assert (await dashboard(pool))["hit_rate"]["knew_something"] == 0
+            await work(database, 2, arm="memory", recalled=[], verdict=None)
+            assert (await dashboard(pool))["hit_rate"]["knew_something"] == 1
 
 
 async def test_the_command_shows_the_same_as_a_table_and_as_json(database):

@@ -65,7 +65,9 @@ async def source(database: Database, tmp_path: Path) -> Database:
             effects = [Effect("comment", {"body": "done"})]
             await finish_mission(pool, first, Finish("done", solution="s", effects=effects, recalled=[]))
             await finish_mission(pool, second, Finish("failed", reason="no"))
-            await judge_outcome(gateway, first.id, succeeded=True, by="alice: closed")
+            await judge_outcome(
+                gateway, first.id, succeeded=True, by="alice: closed", solution="so", solution_by="alice"
+            )
     return database
 
 
