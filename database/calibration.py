@@ -24,6 +24,11 @@ def calibration_for(model: str, dimension: int) -> Calibration:
     return known.get(calibration_key(model, dimension), known[TEXT_ALONE])
 
 
+def is_calibrated(model: str, dimension: int) -> bool:
+    """Whether cosines of `model` at `dimension` count; else words alone do."""
+    return calibration_key(model, dimension) in _read()
+
+
 def calibration_key(model: str, dimension: int) -> str:
     """The name of an entry in calibration.yaml."""
     return f"{model}:{dimension}"

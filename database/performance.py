@@ -13,8 +13,10 @@ from typing import Any
 
 import asyncpg
 
+from database.calibration import is_calibrated
 from database.connect import Pool
 from database.similarity import landmarks
+from database.vectors import current_space
 
 GROUPS: Mapping[str, str] = {
     "hall of fame": "surely at least 85 % right",
@@ -85,16 +87,19 @@ SELECT agent_name AS agent, to_char(week AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS we
        coalesce(asked, 0) AS asked, coalesce(hits, 0) AS hits
 FROM outcomes FULL JOIN recalls USING (agent_name, week) ORDER BY week, agent
 """
-# Times are skewed: the mean of their logarithms, and its normal interval, tell the typical one.
+# Every mission that an agent took counts in its arm, judged or not, declined or not (intention to treat): whether there
+# is anything to judge may itself depend on memory. Times are skewed: the mean of their logarithms, and its normal
+# interval, tell the typical one. Nothing is quicker than a millisecond, so that every time has a logarithm.
 _CURVE = """
 WITH worked AS (
-    SELECT m.arm, o.state, coalesce(jsonb_array_length(m.recalled) > 0, false) AS hit,
+    SELECT m.arm, coalesce(o.state, 'declined') AS state, coalesce(jsonb_array_length(m.recalled) > 0, false) AS hit,
            m.arm = 'memory' AND m.recalled IS NOT NULL AS asked,
-           CASE WHEN o.resolution_time_minutes IS NOT NULL THEN ln(greatest(o.resolution_time_minutes, 1.0 / 60)) END
-               AS log_minutes,
+           CASE WHEN o.resolution_time_minutes IS NOT NULL
+                THEN ln(greatest(o.resolution_time_minutes, 1.0 / 60000)) END AS log_minutes,
            width_bucket(row_number() OVER (PARTITION BY m.agent_name ORDER BY m.claimed_at, m.id),
                         ARRAY[1, 6, 11, 21, 51, 101]::bigint[]) AS place
-    FROM missions m JOIN agent_memories o ON o.agent_name = m.agent_name AND o.mission_id = m.id),
+    FROM missions m LEFT JOIN agent_memories o ON o.agent_name = m.agent_name AND o.mission_id = m.id
+    WHERE m.claimed_at IS NOT NULL AND (o.id IS NOT NULL OR m.state = 'declined')),
 named AS (
     SELECT (ARRAY['1–5', '6–10', '11–20', '21–50', '51–100', '101–'])[place] AS experience, * FROM worked),
 grouped AS (
@@ -111,10 +116,9 @@ SELECT kind, name, count(*) AS missions,
        wilson_bound(count(*) FILTER (WHERE hit), count(*) FILTER (WHERE asked), false, 1.96) AS hit_low,
        wilson_bound(count(*) FILTER (WHERE hit), count(*) FILTER (WHERE asked), true, 1.96) AS hit_high,
        count(*) FILTER (WHERE state = 'succeeded') AS successes, count(*) FILTER (WHERE state = 'failed') AS failures,
-       wilson_bound(count(*) FILTER (WHERE state = 'succeeded'),
-                    count(*) FILTER (WHERE state <> 'pending'), false, 1.96) AS success_low,
-       wilson_bound(count(*) FILTER (WHERE state = 'succeeded'),
-                    count(*) FILTER (WHERE state <> 'pending'), true, 1.96) AS success_high,
+       count(*) FILTER (WHERE state = 'declined') AS declined, count(*) FILTER (WHERE state = 'pending') AS pending,
+       wilson_bound(count(*) FILTER (WHERE state = 'succeeded'), count(*), false, 1.96) AS success_low,
+       wilson_bound(count(*) FILTER (WHERE state = 'succeeded'), count(*), true, 1.96) AS success_high,
        exp(avg(log_minutes)) AS minutes,
        exp(avg(log_minutes) - 1.96 * stddev_samp(log_minutes) / sqrt(count(log_minutes))) AS minutes_low,
        exp(avg(log_minutes) + 1.96 * stddev_samp(log_minutes) / sqrt(count(log_minutes))) AS minutes_high
@@ -133,7 +137,8 @@ async def dashboard(pool: Pool) -> dict[str, Any]:
     `hit_rate.knew_something` bounds the hits: missions whose agent had proven any work by then. `hit_rate.related` is
     what a perfect recall could reach on proven works: those that share a file, or a folder below the second level,
     with an earlier one of the same agent. Of `learning`, `arm`, `curve` (by experience, each arm) and `effect` are the
-    fair comparison, since chance assigns the arm.
+    fair comparison, since chance assigns the arm; success rates there are of all missions taken, `pending` and
+    `declined` ones included. `vectors` says whether the current model's cosines count or words alone do.
     """
     async with (
         pool.acquire() as connection,
@@ -144,6 +149,7 @@ async def dashboard(pool: Pool) -> dict[str, Any]:
         works = await connection.fetch(_WORKS, _WORKS_COMPARED)
         trends = await connection.fetch(_TRENDS, WEEKS)
         curve = await connection.fetch(_CURVE)
+        space = await current_space(connection)
         similarity = await connection.fetch(_SIMILARITY)
     assert hits is not None
     possible = related_works([(row["agent_name"], row["files"]) for row in works])
@@ -166,6 +172,10 @@ async def dashboard(pool: Pool) -> dict[str, Any]:
         },
         "trends": {"all": _weeks(trends), "agents": _weeks_by_agent(trends)},
         "learning": _curves(curve),
+        "vectors": {
+            "model": space.model if space else None,
+            "calibrated": space is not None and is_calibrated(space.model, space.dimension),
+        },
         "similarity": [
             {"from": row["bin"] / 20, "to": (row["bin"] + 1) / 20, "count": row["count"]}
             for row in similarity
@@ -213,7 +223,7 @@ def _curves(rows: Sequence[asyncpg.Record]) -> dict[str, Any]:
     for row in rows:
         point = dict(row)
         point["hit_rate"] = _share(row["hits"], row["asked"])
-        point["success_rate"] = _share(row["successes"], row["successes"] + row["failures"])
+        point["success_rate"] = _share(row["successes"], row["missions"])
         curves[point.pop("kind")].append(point)
     arms = {point["name"]: point for point in curves["arm"]}
     return {
@@ -245,8 +255,11 @@ def _time_saved(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, float | None
 
 
 def _success_gained(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, float | None]:
-    """Success rate with memory less that without, with its 95 % interval (Newcombe 1998, from the two Wilson ones)."""
-    if len(arms) < 2 or any(arm["success_rate"] is None for arm in arms.values()):
+    """Success rate with memory less that without, with its 95 % interval (Newcombe 1998, from the two Wilson ones).
+
+    None until any mission of either arm was judged.
+    """
+    if len(arms) < 2 or not any(arm["successes"] + arm["failures"] for arm in arms.values()):
         return dict.fromkeys(("success_gained", "success_gained_low", "success_gained_high"))
     memory, control = arms["memory"], arms["control"]
     gained = memory["success_rate"] - control["success_rate"]

@@ -24,15 +24,16 @@ async def show_dashboard(url: str, *, as_json: bool, console: Console | None = N
     if as_json:
         console.print_json(json.dumps(data))
     else:
-        for table in (
+        for part in (
             _groups(data),
             _agents(data),
             _hits(data),
             _trends(data),
             _learning(data),
             _similarity(data),
+            _vectors(data["vectors"]),
         ):
-            console.print(table)
+            console.print(part)
     return 0
 
 
@@ -117,7 +118,14 @@ def _trends(data: Mapping[str, Any]) -> Table:
 
 def _learning(data: Mapping[str, Any]) -> Table:
     table = _table(
-        "Learning (95 % intervals)", "missions", "count", "hit rate", "success rate", "typical minutes"
+        "Learning (95 % intervals; success among all missions taken)",
+        "missions",
+        "count",
+        "not judged",
+        "declined",
+        "hit rate",
+        "success rate",
+        "typical minutes",
     )
     titles = {"arm": "arm {}", "recalled": "{}", "experience": "an agent's {}"}
     for kind, title in titles.items():
@@ -125,6 +133,8 @@ def _learning(data: Mapping[str, Any]) -> Table:
             table.add_row(
                 title.format(point["name"]),
                 str(point["missions"]),
+                str(point["pending"]),
+                str(point["declined"]),
                 f"{_percent(point['hit_rate'])} {_span(point['hit_low'], point['hit_high'], _percent)}",
                 f"{_percent(point['success_rate'])} {_span(point['success_low'], point['success_high'], _percent)}",
                 f"{_number(point['minutes'])} {_span(point['minutes_low'], point['minutes_high'], _number)}",
@@ -134,7 +144,7 @@ def _learning(data: Mapping[str, Any]) -> Table:
         f"{_percent(effect[key])} {_span(effect[f'{key}_low'], effect[f'{key}_high'], _percent)}"
         for key in ("success_gained", "time_saved")
     )
-    table.add_row("what memory gains and saves", "", "", gained, saved)
+    table.add_row("what memory gains and saves", "", "", "", "", gained, saved)
     return table
 
 
@@ -153,6 +163,17 @@ def _similarity(data: Mapping[str, Any]) -> Table:
     return table
 
 
+def _vectors(vectors: Mapping[str, Any]) -> str:
+    if vectors["model"] is None:
+        return "Nothing is embedded yet: words alone count."
+    if not vectors["calibrated"]:
+        return (
+            f"Words alone count: nobody has calibrated {vectors['model']}, so its vectors choose candidates only"
+            " (`python -m bench.calibrate --history FILE --write`)."
+        )
+    return f"Words count together with the vectors of {vectors['model']}, which is calibrated."
+
+
 def _span(low: float | None, high: float | None, show: Callable[[float | None], str]) -> str:
     return "" if low is None or high is None else f"({show(low)}–{show(high)})"
 
@@ -162,4 +183,6 @@ def _percent(share: float | None) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}"
+    if value is None:
+        return "–"
+    return f"{value:.1f}" if value >= 1 else f"{value:.2g}"  # of what no model worked, a few milliseconds

@@ -39,7 +39,7 @@ export function showAgents(figures) {
   const { places, names } = allWeeks(trends);
   put(byId("columns"), COLUMNS.map(heading));
   put(body, (open ? sorted : sorted.slice(0, FIRST)).map((agent) => row(agent, places, names.length)));
-  setText(byId("agents-note"), "successes among judged missions, with the bounds that decide about the group");
+  setText(byId("agents-note"), "successes among judged missions, with the bounds that decide about the group; mean times of missions, not of backfilled pull requests");
   const all = byId("all");
   all.hidden = agents.length <= FIRST;
   setText(all, open ? `Only the first ${FIRST}` : `All ${plural(agents.length, "agent")}`);

@@ -11,7 +11,7 @@ const minutes = (value) => (value === 0 ? "0" : duration(value * 60));
 const ARMS = { memory: ["with memory", "with"], control: ["without memory", "without"] };
 const RECALLED = { "with recalled work": "with", "without recalled work": "without" };
 
-export function showMemoryPlots({ hit_rate: hits, learning, trends, similarity }) {
+export function showMemoryPlots({ hit_rate: hits, learning, trends, similarity, vectors }) {
   plot("hits", hits, (width) => (hits.asked + hits.works ? hitPlot(width, hits) : empty("No mission has asked its memory yet.")));
   plot("worth", learning.arm, (width) => worth(width, learning));
   plot("curve", learning.curve, (width) =>
@@ -21,7 +21,7 @@ export function showMemoryPlots({ hit_rate: hits, learning, trends, similarity }
     curve(width, { memory: learning.curve.memory }, { value: "hit_rate", low: "hit_low", high: "hit_high", show: percent, what: "memory hits", shares: true }),
   );
   plot("trends", trends, (width) => weekly(width, trends));
-  plot("similarity", similarity, (width) => distribution(width, similarity));
+  plot("similarity", [similarity, vectors], (width) => [...distribution(width, similarity), h("p", { class: "note" }, whatCounts(vectors))]);
 }
 
 function hitPlot(width, hits) {
@@ -31,6 +31,12 @@ function hitPlot(width, hits) {
     { label: "proven works with an earlier related one, by files", value: hits.related_rate, kind: "without", note: `of ${count(hits.works)}` },
   ];
   return [intervals(width, rows, { show: percent, mark: { at: GOAL, words: `goal ${percent(GOAL)}` } })];
+}
+
+function whatCounts({ model, calibrated }) {
+  if (model === null) return "Nothing is embedded yet: words alone count.";
+  if (calibrated) return `Words count together with the vectors of ${model}.`;
+  return `Words alone count, since nobody has calibrated ${model}: its vectors choose candidates only.`;
 }
 
 function worth(width, { arm, recalled }) {
@@ -48,8 +54,14 @@ function worth(width, { arm, recalled }) {
     intervals(width, rows("success_rate", "success_low", "success_high"), { show: percent }),
     h("h3", {}, "Typical time"),
     intervals(width, times, { show: minutes, most }),
+    h("p", { class: "note" }, undecided(arm)),
     h("p", { class: "note" }, "Who recalled nothing may have had the stranger issues: only the first two rows of each are a fair comparison."),
   ];
+}
+
+function undecided(arms) {
+  const told = arms.toReversed().map(({ name, pending, declined }) => `${ARMS[name][0]} ${count(pending)} not judged yet and ${count(declined)} declined`);
+  return `Success is that of all missions taken, so these count as none yet: ${told.join(", ")}.`;
 }
 
 // One row each: what it is, its value in words, and a dot on a line from 0 to `most` with its interval.
