@@ -7,9 +7,11 @@ judged missions show it with 95 % confidence, by Wilson's one-sided bound. One f
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from operator import itemgetter
+from typing import Any, TypeAlias
 
 import asyncpg
 
@@ -60,11 +62,13 @@ SELECT count(*) AS asked, count(*) FILTER (WHERE hit) AS hits, count(*) FILTER (
        wilson_bound(count(*) FILTER (WHERE hit), count(*), true, 1.96) AS high
 FROM asked
 """
+# A mission could be given what stood here when it asked; of a work that was loaded it is told what it could have been.
 _WORKS = """
-SELECT agent_name, files FROM (
-    SELECT agent_name, files, proven_at FROM agent_memories
-    WHERE state = 'succeeded' AND files <> '{}' AND erased_at IS NULL ORDER BY proven_at DESC LIMIT $1) newest
-ORDER BY proven_at
+SELECT w.agent_name, w.files, w.proven_at, greatest(w.proven_at, w.stored_at) AS known_at, w.backfilled,
+       CASE WHEN w.backfilled THEN w.proven_at ELSE coalesce(m.claimed_at, w.created_at) END AS asked_at
+FROM (SELECT * FROM agent_memories WHERE state = 'succeeded' AND files <> '{}' AND erased_at IS NULL
+      ORDER BY proven_at DESC LIMIT $1) AS w
+LEFT JOIN missions m ON m.id = w.mission_id
 """
 _TRENDS = """
 WITH outcomes AS (
@@ -136,8 +140,8 @@ async def dashboard(pool: Pool) -> dict[str, Any]:
 
     `hit_rate.knew_something` bounds the hits: missions whose agent had proven any work by then. `hit_rate.related` is
     what a perfect recall could reach on proven works: those that share a file, or a folder below the second level,
-    with an earlier one of the same agent. Of `learning`, `arm`, `curve` (by experience, each arm) and `effect` are the
-    fair comparison, since chance assigns the arm; success rates there are of all missions taken, `pending` and
+    with one that the same agent knew before. Of `learning`, `arm`, `curve` (by experience, each arm) and `effect` are
+    the fair comparison, since chance assigns the arm; success rates there are of all missions taken, `pending` and
     `declined` ones included. `vectors` says whether the current model's cosines count or words alone do.
     """
     async with (
@@ -152,7 +156,13 @@ async def dashboard(pool: Pool) -> dict[str, Any]:
         space = await current_space(connection)
         similarity = await connection.fetch(_SIMILARITY)
     assert hits is not None
-    possible = related_works([(row["agent_name"], row["files"]) for row in works])
+    possible = sum(
+        related_works(
+            [_at(row, "asked_at") for row in works if row["backfilled"] == backfilled],
+            [_at(row, known) for row in works],
+        )
+        for backfilled, known in ((False, "known_at"), (True, "proven_at"))
+    )
     return {
         "groups": {
             group: {
@@ -183,15 +193,25 @@ async def dashboard(pool: Pool) -> dict[str, Any]:
     }
 
 
-def related_works(works: Sequence[tuple[str, Sequence[str]]]) -> int:
-    """How many of the works, (agent, files) oldest first, have a related earlier one of the same agent."""
+Work: TypeAlias = tuple[datetime, str, Sequence[str]]
+"""A moment, an agent, and the files that its work changed."""
+
+
+def related_works(asked: Iterable[Work], known: Iterable[Work]) -> int:
+    """How many of those that asked have a related one of the same agent among those known before that moment."""
+    waiting = deque(sorted(known, key=itemgetter(0)))
     seen: dict[str, set[str]] = defaultdict(set)
     related = 0
-    for agent, files in works:
-        marks = landmarks(files)
-        related += not marks.isdisjoint(seen[agent])
-        seen[agent] |= marks
+    for moment, agent, files in sorted(asked, key=itemgetter(0)):
+        while waiting and waiting[0][0] < moment:
+            _, by, changed = waiting.popleft()
+            seen[by] |= landmarks(changed)
+        related += not landmarks(files).isdisjoint(seen[agent])
     return related
+
+
+def _at(row: asyncpg.Record, moment: str) -> Work:
+    return row[moment], row["agent_name"], row["files"]
 
 
 def _weeks_by_agent(rows: Sequence[asyncpg.Record]) -> dict[str, list[dict[str, Any]]]:

@@ -30,6 +30,7 @@ TOO_WIDE = """
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> VPC cluster"
 RIGHT_TO_LEFT = "ענן AWS VPC \u202e gnihtemos Kubernetes cluster العربية"
+ERASED = {key: recalled_entry()[key] for key in ("memory_id", "similarity")}
 VIEWS = [(width, dark) for width in (400, 1400) for dark in (False, True)]
 
 
@@ -242,7 +243,7 @@ async def busy(system, browser):
     )
     await system.gateway.execute(
         "UPDATE missions SET misrouted_from = 'secure-specialist', recalled = $1 WHERE issue_number = $2",
-        json.dumps([recalled_entry(issue_title="Earlier <b>work</b>")]),
+        json.dumps([recalled_entry(issue_title="Earlier <b>work</b>"), ERASED]),
         numbers[0],
     )
     waiting = system.github.open_issue(REPOSITORY, "Another Kubernetes cluster on AWS")
@@ -297,6 +298,14 @@ async def test_who_wants_less_motion_gets_none(busy):
     await busy.until("matchMedia('(prefers-reduced-motion: reduce)').matches")
 
     await busy.until("document.getAnimations().length === 0")
+
+
+async def test_a_recalled_work_that_was_erased_is_called_so_in_the_row_and_in_the_sheet(busy):
+    assert "83 % erased" in await busy.evaluate("document.querySelector('.recalled').innerText")
+    await busy.evaluate(
+        "document.querySelector('.recalled').closest('[data-mission]').querySelector('.more').click()"
+    )
+    await busy.until("document.querySelector('#detail .candidates i')?.innerText === 'erased'")
 
 
 async def test_the_page_asks_nobody_but_its_own_gateway(busy, system):

@@ -7,6 +7,7 @@ import math
 import os
 import sys
 from asyncio.subprocess import PIPE, create_subprocess_exec
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
@@ -305,7 +306,19 @@ async def test_what_a_perfect_recall_could_reach_is_told_beside(database):
         await remember(pool, OTHER, "d", files=("src/api/v1/user.py",))
         hit_rate = (await dashboard(pool))["hit_rate"]
     assert (hit_rate["works"], hit_rate["related"], hit_rate["related_rate"]) == (4, 1, 0.25)
-    assert related_works([]) == 0
+    assert related_works([], []) == 0
+
+
+async def test_what_a_loaded_work_would_have_told_a_mission_before_it_was_loaded_was_not_possible(database):
+    await database.register(AGENT)
+    files = ("src/api/v1/user.py",)
+    async with database.pool("gateway") as pool, database.connect("agents_owner") as owner:
+        await remember(pool, AGENT, "before", files=files)
+        loaded = past_outcome(AGENT, 7, "merged long ago", succeeded=True)
+        await add_outcomes(owner, [replace(loaded, files=files)])
+        assert (await dashboard(pool))["hit_rate"]["related"] == 0
+        await remember(pool, AGENT, "after", files=files)
+        assert (await dashboard(pool))["hit_rate"]["related"] == 1
 
 
 async def test_a_past_work_that_was_loaded_later_could_not_be_recalled_before(database):

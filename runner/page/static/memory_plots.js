@@ -60,6 +60,7 @@ function worth(width, { arm, recalled }) {
 }
 
 function undecided(arms) {
+  if (!arms.some(({ pending, declined }) => pending + declined)) return null;
   const told = arms.toReversed().map(({ name, pending, declined }) => `${ARMS[name][0]} ${count(pending)} not judged yet and ${count(declined)} declined`);
   return `Success is that of all missions taken, so these count as none yet: ${told.join(", ")}.`;
 }
