@@ -12,9 +12,10 @@ from uuid import uuid4
 import asyncpg
 
 from database.archive import Archive, Manifest, Part, write_archive
+from database.arrivals import fill, registered, staged_agents
 from database.connect import Connection
 from database.transfer_tables import SEEDED, Table, reading, rows_that_move, tables_in_order
-from errors import InputError
+from errors import InputError, Unavailable
 
 # The same value is written the same way by every server and session.
 _PLAIN_TEXT = """
@@ -92,41 +93,56 @@ async def _copying(
     return copy
 
 
-_LOCK = "SELECT pg_advisory_xact_lock(hashtext('import'))"
+_LOCK = "SELECT pg_advisory_lock(hashtext('import'))"
+_UNLOCK = "SELECT pg_advisory_unlock(hashtext('import'))"
 _DONE = "SELECT imported_at FROM imports WHERE export_id = $1"
 _NOTE = "INSERT INTO imports (export_id) VALUES ($1)"
 
 
 async def import_archive(connection: Connection, archive: Archive, advance: Advance = lambda _: None) -> bool:
-    """Bring all of an export into this database in one transaction, as the schema's owner; False: it is here already.
+    """Bring all of an export into this database, or nothing, as the schema's owner; False: it is here already.
 
-    Agents are registered as they arrive. At the end every table is read back and must have the exported checksum.
-    `advance` gets bytes as they are taken in. Raises InputError where the file is damaged, the schema is too old,
-    or the database holds other data.
+    Agents are registered as they arrive, the rest is one transaction. At its end every table is read back and must
+    have the exported checksum. `advance` gets bytes as they are taken in. Raises InputError where the file is damaged,
+    the schema is too old, or the database holds other data, Unavailable where the server lacks room.
     """
     archive.verify()
-    manifest = archive.manifest
-    async with connection.transaction():
-        await connection.execute(_PLAIN_TEXT)
-        await connection.execute(_LOCK)
-        if await connection.fetchval(_DONE, manifest.export_id) is not None:
+    await connection.execute(_LOCK)
+    try:
+        if await connection.fetchval(_DONE, archive.manifest.export_id) is not None:
             return False
-        tables = {table.name: table for table in await tables_in_order(connection)}
-        _check_schema(archive, tables)
+        await _import(connection, archive, advance)
+    except asyncpg.InsufficientResourcesError as full:
+        raise Unavailable(f"PostgreSQL has no room, and nothing was imported: {full}") from full
+    finally:
+        if not connection.is_closed():
+            await connection.execute(_UNLOCK)
+    for part in archive.manifest.parts:
+        await connection.execute(await connection.fetchval(_ANALYZE, part.table))
+    return True
+
+
+async def _import(connection: Connection, archive: Archive, advance: Advance) -> None:
+    manifest = archive.manifest
+    tables = {table.name: table for table in await tables_in_order(connection)}
+    _check_schema(archive, tables)
+    await _check_room(connection, tables, manifest)
+    agents = next(part for part in manifest.parts if part.table == "agents")
+    async with (
+        staged_agents(connection, archive, agents, tables["agents"]) as update_agents,
+        registered(connection),
+    ):
+        await connection.execute(_PLAIN_TEXT)
+        await _check_room(connection, tables, manifest)
+        await connection.execute(update_agents)
+        advance(agents.bytes)
         for part in manifest.parts:
-            await _check_room(connection, tables[part.table], manifest)
-        # In the order of the export: here a partition's foreign keys stand only once its agent is registered.
-        for part in manifest.parts:
-            if part.table in SEEDED and part.table != "agents":
-                await _clear(connection, tables[part.table], manifest)
-            await _fill(connection, archive, part, tables[part.table])
-            advance(part.bytes)
+            if part is not agents:
+                await fill(connection, archive, part, tables[part.table])
+                advance(part.bytes)
         for part in manifest.parts:
             await _check_arrived(connection, tables[part.table], part, archive)
         await connection.execute(_NOTE, manifest.export_id)
-    for part in manifest.parts:
-        await connection.execute(await connection.fetchval(_ANALYZE, part.table))
-    return True
 
 
 _ANALYZE = "SELECT format('ANALYZE %I', $1::text)"
@@ -141,76 +157,29 @@ def _check_schema(archive: Archive, tables: dict[str, Table]) -> None:
                 f"bring it to migration {archive.manifest.migration} first: `python -m database migrate`",
                 file=archive.file,
             )
+        if rows_that_move(tables[part.table], whole=archive.manifest.whole) is None:
+            raise InputError(f"{part.table} is no agent's own", "export again", file=archive.file)
 
 
 _COUNT = "SELECT format('SELECT count(*) FROM %I WHERE %s', $1::text, $2::text)"
-_CLEAR = "SELECT format('DELETE FROM %I WHERE %s', $1::text, $2::text)"
 
 
-async def _check_room(connection: Connection, table: Table, manifest: Manifest) -> None:
-    if table.name in SEEDED:
-        return
-    condition = rows_that_move(table, whole=manifest.whole)
-    assert condition is not None
-    arguments = [list(manifest.agents)] if "$1" in condition else []
-    query = await connection.fetchval(_COUNT, table.name, condition)
-    rows: int = await connection.fetchval(query, *arguments)
-    if rows:
-        raise InputError(
-            f"this database has {rows} rows of its own in {table.name}",
-            "import into an empty database"
-            if manifest.whole
-            else "erase the agent here first, or import into another database",
-        )
-
-
-async def _clear(connection: Connection, table: Table, manifest: Manifest) -> None:
-    condition = rows_that_move(table, whole=manifest.whole)
-    assert condition is not None
-    arguments = [list(manifest.agents)] if "$1" in condition else []
-    await connection.execute(await connection.fetchval(_CLEAR, table.name, condition), *arguments)
-
-
-# Without row-level security, which COPY FROM refuses; rows keep the order in which they came.
-_STAGE = """
-SELECT format('CREATE TEMPORARY TABLE staged ON COMMIT DROP AS SELECT %s FROM %I WITH NO DATA', list, $1::text),
-       format('ALTER TABLE staged ADD COLUMN staged_row bigint GENERATED ALWAYS AS IDENTITY'),
-       format('INSERT INTO %I (%s) SELECT %s FROM staged %s', $1::text, list, list,
-              CASE WHEN $3 THEN 'ORDER BY staged_row' ELSE '' END),
-       format('UPDATE agents SET (%s) = (SELECT %s) FROM staged s WHERE s.agent_name = agents.agent_name',
-              list, of_staged)
-FROM (SELECT string_agg(format('%I', u.name), ', ' ORDER BY u.n) AS list,
-             string_agg(format('s.%I', u.name), ', ' ORDER BY u.n) AS of_staged
-      FROM unnest($2::text[]) WITH ORDINALITY AS u (name, n)) AS columns
-"""
-_REGISTER = """
-SELECT register_agent(agent_name, role_name, specialization, definition_digest) FROM staged ORDER BY staged_row
-"""
-_UNSTAGE = "DROP TABLE staged"
-
-
-async def _fill(connection: Connection, archive: Archive, part: Part, table: Table) -> None:
-    row = await connection.fetchrow(_STAGE, part.table, list(part.columns), table.numbered)
-    assert row is not None
-    stage, number, insert, update_agents = row
-    await connection.execute(stage)
-    await connection.execute(number)
-    try:
-        await connection.copy_to_table(
-            "staged", source=archive.chunks(part), columns=list(part.columns), format="text"
-        )
-        if part.table == "agents":
-            await connection.execute(_REGISTER)
-            await connection.execute(update_agents)
-        else:
-            await connection.execute(insert)
-    except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as broken:
-        raise InputError(
-            f"{part.table} does not fit this database: {broken}",
-            "import into an empty one",
-            file=archive.file,
-        ) from broken
-    await connection.execute(_UNSTAGE)
+async def _check_room(connection: Connection, tables: dict[str, Table], manifest: Manifest) -> None:
+    for table in (tables[part.table] for part in manifest.parts):
+        if table.name in SEEDED:
+            continue
+        condition = rows_that_move(table, whole=manifest.whole)
+        assert condition is not None
+        arguments = [list(manifest.agents)] if "$1" in condition else []
+        query = await connection.fetchval(_COUNT, table.name, condition)
+        rows: int = await connection.fetchval(query, *arguments)
+        if rows:
+            raise InputError(
+                f"this database has {rows} rows of its own in {table.name}",
+                "import into an empty database"
+                if manifest.whole
+                else "erase the agent here first, or import into another database",
+            )
 
 
 async def _check_arrived(connection: Connection, table: Table, part: Part, archive: Archive) -> None:

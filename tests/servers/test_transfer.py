@@ -20,6 +20,7 @@ from database.memory import judge_outcome
 from database.missions import Effect, Finish, NewMission, add_mission, claim_missions, finish_mission
 from database.owner import open_owner
 from database.pull_requests import read_pull_requests
+from database.registry import Registration, register_agents
 from database.spending import MissionWallet, set_cap
 from database.transfer import export, import_archive
 from database.vectors import Space, adopt_space
@@ -168,6 +169,57 @@ async def test_the_same_import_again_changes_nothing(source, target, tmp_path):
         before = await everything(owner)
         assert not await imported(target, tmp_path / "all.zip")
         assert await everything(owner) == before
+
+
+async def test_many_agents_are_registered_in_steps_and_taken_back_where_the_import_fails(
+    source, target, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("database.arrivals.AT_ONCE", 1)
+    await exported(source, tmp_path / "all.zip")
+    async with target.connect("agents_owner") as owner, target.connect("postgres") as other:
+        before = await everything(owner)
+        async with other.transaction():
+            await other.execute("SELECT FROM spending_caps FOR UPDATE")
+            importing = asyncio.create_task(imported(target, tmp_path / "all.zip"))
+            await until_blocked(other)
+            assert await owner.fetchval("SELECT count(*) FROM agents") == len(AGENTS) - 1
+            importing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await importing
+        assert await everything(owner) == before
+        partitions = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'agent_memories'::regclass"
+        assert await owner.fetchval(partitions) == 0
+    assert await imported(target, tmp_path / "all.zip")
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        (("secure-ninja", "other"), "agent 'secure-ninja' is registered with another role ('agent-other')"),
+        (
+            ("other", "secure-ninja"),
+            "the role 'agent-secure-ninja' of agent 'secure-ninja' is registered for an",
+        ),
+    ],
+)
+async def test_an_agent_that_is_known_with_another_role_is_named_and_nothing_comes(
+    source, target, tmp_path, known, words
+):
+    name, resource = known
+    await exported(source, tmp_path / "all.zip")
+    async with target.connect("agents_owner") as owner:
+        await register_agents(owner, [Registration(name, resource, "s", "0")])
+        before = await everything(owner)
+        code, _, err = await command(target, "import", str(tmp_path / "all.zip"))
+        assert (code, words in err, "Fix: " in err, "Traceback" in err) == (1, True, True, False)
+        assert await everything(owner) == before
+
+
+async def test_an_agent_is_registered_with_one_role_only(target):
+    async with target.connect("agents_owner") as owner:
+        await register_agents(owner, [Registration("secure-ninja", "secure-ninja", "s", "0")])
+        with pytest.raises(InputError, match="registered with another role"):
+            await register_agents(owner, [Registration("secure-ninja", "other", "s", "0")])
 
 
 async def test_a_target_with_data_of_its_own_is_refused_and_left_alone(source, target, tmp_path):
