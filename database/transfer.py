@@ -176,7 +176,8 @@ async def _check_room(connection: Connection, tables: dict[str, Table], manifest
         if rows:
             raise InputError(
                 f"this database has {rows} rows of its own in {table.name}",
-                "import into an empty database"
+                "import into an empty database; what this one holds is dropped by `python -m database migrate --to 0`"
+                " and a `migrate` after it"
                 if manifest.whole
                 else "erase the agent here first, or import into another database",
             )

@@ -131,6 +131,28 @@ async def test_everything_arrives_and_the_way_back_gives_the_same_bytes(
         assert await exported(home, tmp_path / "again.zip") == there
 
 
+async def test_what_was_worked_elsewhere_comes_back_into_the_first_database(source, target, tmp_path):
+    """The commands of docs/data.md, one after the other."""
+    there, back = str(tmp_path / "there.zip"), str(tmp_path / "back.zip")
+    assert (await command(source, "export", there))[0] == 0
+    assert (await command(target, "import", there))[0] == 0
+    async with target.connect("gateway") as gateway, target.agent_pool("cloud-architect") as pool:
+        (mission,) = await claim_missions(pool, "cloud-architect", "r2", most=5)
+        await finish_mission(pool, mission, Finish("done", solution="made at the other place"))
+        await judge_outcome(gateway, mission.id, succeeded=True, by="alice: closed")
+    parts = await exported(target, Path(back))
+    code, _, err = await command(source, "import", back)
+    assert (code, "rows of its own" in err, "migrate --to 0" in err) == (1, True, True)
+    assert (await command(source, "migrate", "--to", "0"))[0] == 0
+    assert (await command(source, "migrate"))[0] == 0
+    code, out, _ = await command(source, "import", back)
+    assert (code, "is complete here" in out) == (0, True)
+    assert await exported(source, tmp_path / "again.zip") == parts
+    async with source.connect_agent("cloud-architect") as agent:
+        solved = "SELECT count(*) FROM agent_memories WHERE solution_approach = 'made at the other place'"
+        assert await agent.fetchval(solved) == 1
+
+
 async def test_every_table_of_the_schema_moves_or_says_why_not(source, tmp_path):
     moved = {part.table for part in await exported(source, tmp_path / "all.zip")}
     async with source.connect("agents_owner") as owner:
