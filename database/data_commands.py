@@ -28,7 +28,7 @@ from database.reembed import reembed
 from database.retention import load_retention, prune, sizes
 from database.transfer import export, import_archive
 from database.vectors import Space, adopt_space, current_space
-from errors import SettingsError
+from errors import SettingsError, Unavailable
 
 LOCAL_REPOSITORY = "local/repository"  # the one of `python -m runner run`
 _LOGIN = re.compile(r"@?[A-Za-z0-9][A-Za-z0-9_-]{0,99}(\[bot\])?")
@@ -228,6 +228,10 @@ async def _prune(options: argparse.Namespace) -> int:
         removed: dict[str, int] = {}
         while step := await prune(connection, retention):
             removed = {table: removed.get(table, 0) + step.get(table, 0) for table in {**removed, **step}}
+        if step is None:
+            raise Unavailable(
+                "another process prunes at this moment, as gateways do every hour; run it again to see what is left"
+            )
         grown = await sizes(connection)
     if options.json:
         _print_json({"removed": removed, "days": retention.days, "tables": [asdict(size) for size in grown]})

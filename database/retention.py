@@ -103,14 +103,16 @@ _LOCK = "SELECT pg_try_advisory_lock(hashtext('prune'))"
 _UNLOCK = "SELECT pg_advisory_unlock(hashtext('prune'))"
 
 
-async def prune(connection: Connection, retention: Retention, *, batch: int = BATCH) -> Mapping[str, int]:
+async def prune(
+    connection: Connection, retention: Retention, *, batch: int = BATCH
+) -> Mapping[str, int] | None:
     """Remove what is older than its retention, in short transactions; how many rows by table, where there were any.
 
-    As the gateway or the owner, outside a transaction. One caller at a time does something; a table with more than
+    As the gateway or the owner, outside a transaction. None: another caller is at it. A table with more than
     BATCHES × `batch` old rows is continued by the next call.
     """
     if not await connection.fetchval(_LOCK):
-        return {}
+        return None
     removed: dict[str, int] = {}
     try:
         for table, statement in _REMOVE.items():

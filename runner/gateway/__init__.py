@@ -230,7 +230,7 @@ class Gateway:
     async def _prune(self) -> int:
         """Remove what is older than its retention; how many rows."""
         async with self.pool.acquire() as connection:
-            removed = await prune(connection, self.retention)
+            removed = await prune(connection, self.retention) or {}
             agents = await agent_names(connection)
         if removed:
             log.info("removed after their retention: %s", removed)

@@ -119,7 +119,7 @@ async def test_an_effect_that_github_refused_for_good_goes_too(gateway, database
 
 async def test_memories_are_kept_for_ever_unless_told_otherwise_and_the_counts_stay(gateway, database):
     await age(database, 5_000, "agent_memories")
-    assert "agent_memories" not in await prune(gateway, DEFAULTS)
+    assert await prune(gateway, DEFAULTS) == {}
     assert await prune(gateway, load_retention({"MEMORIES_DAYS": "3650"})) == {"agent_memories": 2}
     assert await gateway.fetchval("SELECT total_missions FROM agent_performance") == 2
 
@@ -136,7 +136,9 @@ async def test_a_live_missions_total_stays_so_that_its_cap_does_not_start_anew(g
         (mission,) = await claim_missions(pool, AGENT, "r", most=5)
         await MissionWallet(pool, mission).reserve(Decimal(2))
     await age(database, 500, "spending")
-    assert (await prune(gateway, DEFAULTS))["spending"] == 3
+    removed = await prune(gateway, DEFAULTS)
+    assert removed is not None
+    assert removed["spending"] == 3
     totals = await gateway.fetch("SELECT usd FROM spending_totals WHERE scope = 'mission'")
     assert [row["usd"] for row in totals] == [Decimal(2)]
 
@@ -164,7 +166,11 @@ async def test_one_gateway_at_a_time(gateway, database):
     await age(database, 31, "inbox")
     async with database.connect("gateway") as other:
         await other.execute("SELECT pg_advisory_lock(hashtext('prune'))")
-        assert await prune(gateway, DEFAULTS) == {}
+        assert await prune(gateway, DEFAULTS) is None
+        code, out, err = await command(database, "prune")
+        assert (code, out) == (1, "")
+        assert err.startswith("another process prunes at this moment")
+        assert len(err.splitlines()) == 1
     assert await prune(gateway, DEFAULTS) == {"inbox": 2}
 
 
