@@ -179,20 +179,21 @@ async def _forget(options: argparse.Namespace) -> int:
 
 def _print_forgotten(login: str, done: Forgotten, options: argparse.Namespace) -> None:
     found = [(count, what) for count, what in _erased(done) if count]
-    print(
-        f"{login}: " + ("would be erased" if options.dry_run else "erased")
-        if found
-        else f"{login}: nothing was found"
-    )
+    if found:
+        print(f"{login}: " + ("would be erased" if options.dry_run else "erased"))
+    elif done.erased_at is None:
+        print(f"{login}: nothing was found, and nothing is noted; is the name spelt as on GitHub?")
+    else:
+        print(f"{login}: nothing more was found; erased {_day(done.erased_at)}")
     for count, what in found:
         print(f"{count:7} {what}")
-    if done.cached is None and not options.dry_run:
+    if found and done.cached is None and not options.dry_run:
         print("        no REDIS_URL: vectors in Redis were left; they go by themselves after 30 days")
     if done.mentions:
         print(f"{done.mentions:7} texts of other people name @{login}; they are theirs, and stay")
     for url in done.comments:
         print(f"        an agent's answer stands at {url}")
-    if options.dry_run:
+    if options.dry_run or done.erased_at is None:
         return
     if not options.rewrite:
         print(
@@ -212,6 +213,7 @@ def _erased(done: Forgotten) -> tuple[tuple[int, str], ...]:
         (done.quotes, "outcomes on others' issues that repeated their words: the solution"),
         (done.deliveries, "deliveries of GitHub"),
         (done.effects, "effects on GitHub, made or waiting"),
+        (done.named, "places on others' work where the name stood"),
         (done.restarted, "missions in work started over, since they may have recalled some of it"),
         (done.cached or 0, "vectors in Redis"),
     )

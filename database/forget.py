@@ -146,10 +146,11 @@ UPDATE agent_memories SET proven_by = '(erased)' || substr(proven_by, length($1)
 WHERE starts_with(lower(proven_by), $1 || ': ')
 """
 _NOTE = """
-INSERT INTO erasures (login_digest) VALUES ($1)
-ON CONFLICT (login_digest) DO UPDATE SET erased_at = CASE WHEN $2 THEN now() ELSE erasures.erased_at END
+INSERT INTO erasures (login_digest) VALUES ($1) ON CONFLICT (login_digest) DO UPDATE SET erased_at = now()
 RETURNING erased_at
 """
+# A login for which nothing is found may be mistyped: then it is somebody else's, and is not noted.
+_NOTED = "SELECT erased_at FROM erasures WHERE login_digest = $1"
 _MENTIONS = """
 SELECT (SELECT count(*) FROM missions WHERE position('@' || $1 in lower(title || ' ' || body)) > 0)
      + (SELECT count(*) FROM agent_memories
@@ -171,6 +172,8 @@ class Forgotten:
     """Outcomes and answers on other people's issues that repeated this person's words."""
     deliveries: int
     effects: int
+    named: int
+    """Places on other people's work that said what this person had done there: approved, judged, paused."""
     cached: int | None
     """Vectors in Redis; None where no Redis was given."""
     restarted: int
@@ -179,9 +182,10 @@ class Forgotten:
     """Agents' answers on GitHub that may repeat it: GitHub is asked to remove those."""
     mentions: int
     """Texts of others that name the person with an @; they are theirs, and stay."""
-    erased_at: datetime
+    erased_at: datetime | None
+    """When something was last found; None where nothing ever was, and the login is noted nowhere."""
     gone_from_backups_by: datetime | None
-    """And from the write-ahead log; None where they are kept for ever."""
+    """And from the write-ahead log; None where they are kept for ever, or nothing was ever found."""
     gone_from_logs_by: datetime | None
 
 
@@ -235,15 +239,16 @@ async def _erase(connection: Connection, person: str, retention: Retention, redi
     missions = await rows(_MISSIONS)
     await rows(_QUOTING_MISSIONS)
     restarted = await rows(_RESTART)
-    await rows(_NAMED, person)
-    await rows(_PAUSES, person)
+    named = await rows(_NAMED, person) + await rows(_PAUSES, person)
     vectors = await rows(_VECTORS)
     quotes = await rows(_QUOTING_MEMORIES)
     memories = await rows(_MEMORIES)
-    await rows(_PROVEN_BY, person)
+    named += await rows(_PROVEN_BY, person)
     mentions: int = await connection.fetchval(_MENTIONS, person)
-    anything = bool(missions or memories or quotes or deliveries or effects)
-    erased_at: datetime = await connection.fetchval(_NOTE, login_digest(person), anything)
+    anything = missions or memories or quotes or deliveries or effects or named
+    erased_at: datetime | None = await connection.fetchval(
+        _NOTE if anything else _NOTED, login_digest(person)
+    )
     # Last, so that nothing is lost where Redis cannot be reached: the transaction is undone then.
     cached = None if redis is None else await cache.forget(redis, texts)
     return Forgotten(
@@ -253,6 +258,7 @@ async def _erase(connection: Connection, person: str, retention: Retention, redi
         quotes=quotes,
         deliveries=deliveries,
         effects=effects,
+        named=named,
         cached=cached,
         restarted=restarted,
         comments=tuple(comments),
@@ -263,5 +269,5 @@ async def _erase(connection: Connection, person: str, retention: Retention, redi
     )
 
 
-def _later(moment: datetime, days: int | None) -> datetime | None:
-    return None if days is None else moment + timedelta(days=days)
+def _later(moment: datetime | None, days: int | None) -> datetime | None:
+    return None if moment is None or days is None else moment + timedelta(days=days)

@@ -231,6 +231,26 @@ async def test_again_it_finds_nothing_and_keeps_the_day_of_the_first_time(owner)
     assert again.erased_at == first.erased_at
 
 
+async def test_a_login_for_which_nothing_is_found_is_noted_nowhere(owner, database):
+    done = await forget(owner, "Zoe-Dow", RETENTION, None)
+    assert (done.erased_at, done.gone_from_backups_by, done.gone_from_logs_by) == (None, None, None)
+    code, out, _ = await command(database, "forget", "Zoe-Dow")
+    assert (code, out.splitlines()[0]) == (
+        0,
+        "Zoe-Dow: nothing was found, and nothing is noted; is the name spelt as on GitHub?",
+    )
+    assert "backups" not in out
+    assert await owner.fetchval("SELECT count(*) FROM erasures") == 0
+
+
+async def test_who_only_did_something_on_others_work_is_found_and_noted(owner, database):
+    async with database.connect("gateway") as gateway:
+        await pause(gateway, "agent:cloud-architect", "Mallory", "for a while")
+    done = await forget(owner, "mallory", RETENTION, None)
+    assert (done.named, done.missions, done.erased_at is not None) == (1, 0, True)
+    assert await owner.fetchval("SELECT count(*) FROM erasures") == 1
+
+
 async def test_every_figure_stays(owner):
     figures = (
         "SELECT * FROM agent_performance ORDER BY agent_name",
@@ -297,6 +317,7 @@ async def test_a_dry_run_counts_and_erases_nothing(owner):
 
 async def test_the_report_says_when_backups_and_logs_have_lost_it(owner):
     done = await forget(owner, PERSON, load_retention({"BACKUP_DAYS": "35", "LOG_DAYS": "forever"}), None)
+    assert done.erased_at is not None
     assert done.gone_from_backups_by is not None
     assert (done.gone_from_backups_by - done.erased_at).days == 35
     assert done.gone_from_logs_by is None
@@ -396,6 +417,6 @@ async def test_the_command_tells_a_person_what_is_gone_and_what_is_not(owner, da
         assert words in out
     assert "backups and the write-ahead log have lost it by 20" in out
     code, out, _ = await command(database, "forget", PERSON)
-    assert (code, "nothing was found" in out) == (0, True)
+    assert (code, "nothing more was found; erased 20" in out) == (0, True)
     code, _, err = await command(database, "forget", "no login; at all")
     assert (code, "is no login" in err) == (1, True)
