@@ -14,10 +14,11 @@ from urllib.parse import quote
 from errors import GitHubError
 from runner.github.app import Tokens
 from runner.github.change import commit_change
-from runner.github.objects import Comment, Delivery, Head, LabelEvent, PullRequest, Run, read
+from runner.github.objects import Comment, Delivery, Head, IssueEvent, LabelEvent, PullRequest, Run, read
 from runner.github.transport import GitHubSettings, Transport
 
 MAX_BODY = 65_536  # characters; GitHub refuses longer comments and descriptions
+MAX_EVENTS = 5_000  # of one repository in one look: fifty calls
 MAX_TARBALL = 256 * 1024 * 1024
 WRITERS = frozenset({"admin", "write"})
 REPOSITORY = re.compile(r"[A-Za-z0-9-]{1,39}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}")
@@ -105,9 +106,14 @@ class GitHubCalls:
 
     async def comments(self, repository: str, number: int) -> list[Comment]:
         """Every comment, oldest first."""
-        return [
-            read(Comment.read, item) async for item in self._pages(repository, f"/issues/{number}/comments")
-        ]
+        return [read(Comment.read, item) for item in await self.comments_since(repository, number)]
+
+    async def comments_since(
+        self, repository: str, number: int, since: datetime | None = None
+    ) -> list[Mapping[str, Any]]:
+        """Comments as a webhook gives them, oldest first, written or changed at or after `since`."""
+        params = {} if since is None else {"since": _utc(since)}
+        return [item async for item in self._pages(repository, f"/issues/{number}/comments", params)]
 
     async def comment(self, repository: str, number: int, body: str) -> Comment:
         """Adds a comment; a second call adds a second one."""
@@ -131,6 +137,17 @@ class GitHubCalls:
         """Who put which label on the issue, oldest first."""
         items = self._pages(repository, f"/issues/{number}/events")
         return [read(LabelEvent.read, item) async for item in items if item.get("event") == "labeled"]
+
+    async def repository_events(self, repository: str, since: datetime) -> list[IssueEvent]:
+        """What happened to issues and pull requests since then, oldest first; the newest MAX_EVENTS of it at most."""
+        found: list[IssueEvent] = []
+        async for item in self._pages(repository, "/issues/events"):
+            event = read(IssueEvent.read, item)
+            if event.at < since or len(found) == MAX_EVENTS:
+                break
+            if event.issue:
+                found.append(event)
+        return found[::-1]
 
     # Contents
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Self, TypeVar
 
 from errors import GitHubError
@@ -37,6 +38,39 @@ class LabelEvent:
     def read(cls, data: Mapping[str, Any]) -> Self:
         actor = data["actor"] or {}  # null once the account is deleted
         return cls(str(data["label"]["name"]), str(actor.get("login", "")), actor.get("type") == "Bot")
+
+
+@dataclass(frozen=True, slots=True)
+class IssueEvent:
+    """What happened to an issue or a pull request. `issue` is what that is now, as in a webhook; empty once gone."""
+
+    id: int
+    kind: str
+    """closed, reopened, labeled, unlabeled, merged, …"""
+    at: datetime
+    actor: Mapping[str, Any]
+    """Empty once the account is deleted."""
+    label: str
+    commit: str | None
+    """Of a merge, what it made."""
+    issue: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> Self:
+        label = data.get("label") or {}
+        return cls(
+            int(data["id"]),
+            str(data["event"]),
+            datetime.fromisoformat(str(data["created_at"])),
+            dict(data["actor"] or {}),
+            str(label.get("name", "")),
+            data.get("commit_id"),
+            dict(data.get("issue") or {}),
+        )
+
+    @property
+    def number(self) -> int:
+        return int(self.issue["number"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,8 +91,11 @@ def _follow(state: State, issue: Issue, payload: dict[str, Any], sender: str) ->
         sql = "INSERT OR IGNORE INTO issue_labels (issue, name) VALUES (?, ?)"
         state.store.run(sql, row["id"], label)
     label_name = (payload.get("label") or {}).get("name") if isinstance(payload.get("label"), dict) else None
+    at = (payload.get("issue") or {}).get("updated_at")
     if payload.get("action") in ("labeled", "unlabeled") and isinstance(label_name, str):
-        store_event(state, row["id"], str(payload["action"]), sender, label_name)
+        store_event(
+            state, row["id"], str(payload["action"]), sender, label_name, at if isinstance(at, str) else None
+        )
     comment = payload.get("comment")
     if payload.get("action") == "created" and isinstance(comment, dict):
         author = _login(comment.get("user")) or sender

@@ -173,10 +173,12 @@ def store_label(state: State, issue: int, label: str, actor: str) -> bool:
     return True
 
 
-def store_event(state: State, issue: int, event: str, actor: str, label: str | None = None) -> None:
+def store_event(
+    state: State, issue: int, event: str, actor: str, label: str | None = None, at: str | None = None
+) -> None:
     """Notes who did what to an issue."""
     sql = "INSERT INTO events (issue, event, actor, label, created_at) VALUES (?, ?, ?, ?, ?)"
-    state.store.run(sql, issue, event, actor, label, state.now())
+    state.store.run(sql, issue, event, actor, label, at or state.now())
     state.store.run("UPDATE issues SET updated_at = ? WHERE id = ?", state.now(), issue)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from aiohttp import web
 
 from runner.localgithub import issues
@@ -131,6 +133,21 @@ async def _remove_label(request: web.Request) -> web.Response:
     return await _list_labels(request)
 
 
+async def _list_repository_events(request: web.Request) -> web.Response:
+    """Newest first, each with its issue or pull request as that is now."""
+    state, repository = request.app[STATE], repository_of(request)
+    sql = """
+        SELECT events.*, issues.number FROM events JOIN issues ON issues.id = events.issue
+        WHERE repository = ? ORDER BY events.id DESC"""
+    rows = state.store.rows(sql, repository)
+
+    def shape(row: sqlite3.Row) -> object:
+        issue = issue_shape(state, issue_row(state, repository, row["number"]))
+        return {**event_shape(state, repository, row), "issue": issue}
+
+    return page(request, rows, shape)
+
+
 async def _list_events(request: web.Request) -> web.Response:
     state, repository = request.app[STATE], repository_of(request)
     issue = issue_row(state, repository, number_of(request))
@@ -157,6 +174,7 @@ ROUTES = [
     web.get(REPOSITORY + "/collaborators/{login}/permission", _get_permission),
     web.get(REPOSITORY + "/issues", _list_issues),
     web.post(REPOSITORY + "/issues", _create_issue),
+    web.get(REPOSITORY + "/issues/events", _list_repository_events),
     web.get(ISSUE, _get_issue),
     web.patch(ISSUE, _update_issue),
     web.get(ISSUE + "/comments", _list_comments),

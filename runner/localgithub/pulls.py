@@ -73,6 +73,7 @@ def merge_pull(state: State, repository: str, number: int, actor: str) -> str:
         sql = "UPDATE issues SET state = 'closed', closed_at = ?, closed_by = ?, updated_at = ? WHERE id = ?"
         state.store.run(sql, state.now(), actor, state.now(), row["id"])
         store_event(state, row["id"], "merged", actor)
+        store_event(state, row["id"], "closed", actor)
         emit(state, repository, number, "closed", actor)
         push(state, repository, pull["base"], sha, actor, f"{repository}#{number}")
     return sha

@@ -136,6 +136,29 @@ async def test_the_reconcile_pass_sees_open_issues_since_a_time_but_no_pull_requ
     assert found[0]["user"]["login"] == "author"
 
 
+async def test_the_events_of_a_repository_since_a_time_come_oldest_first_over_as_few_pages_as_hold_them(
+    server: LocalGitHub, github: GitHub, clock: Clock, number: int
+) -> None:
+    for i in range(150):
+        server.label(REPOSITORY, number, f"old {i}", "ada")
+    clock.now += 100
+    since = datetime.fromtimestamp(clock.now, UTC)
+    for i in range(120):
+        server.label(REPOSITORY, number, f"new {i}", "ada")
+    server.close(REPOSITORY, number, "completed", "some[bot]")
+
+    server.faults.add(Fault("status", path="/issues/events", skip=2, status=422))
+    events = await github.repository_events(REPOSITORY, since)
+
+    assert [event.label for event in events] == [*(f"new {i}" for i in range(120)), ""]
+    assert (events[-1].kind, events[-1].actor["type"], events[-1].issue["state"]) == (
+        "closed",
+        "Bot",
+        "closed",
+    )
+    assert events[0].at == since
+
+
 async def test_a_hundred_and_fifty_comments_come_in_pages(
     server: LocalGitHub, github: GitHub, number: int
 ) -> None:

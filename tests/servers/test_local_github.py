@@ -209,6 +209,38 @@ async def tree_of(api: Api) -> list[dict[str, Any]]:
     return [{"name": entry["path"], **entry} for entry in tree["tree"]]
 
 
+async def test_the_events_of_a_repository_come_newest_first_in_pages_with_what_each_is_about(
+    server: LocalGitHub, api: Api
+) -> None:
+    number = server.open_issue(REPOSITORY, "Title", "Body", ["bug"], "ada")
+    server.close(REPOSITORY, number, "not_planned", "ada")
+    pull = await pull_request(server, {"a.py": b"a"})
+    sha = server.merge(REPOSITORY, pull, "maintainer")
+    server.reopen(REPOSITORY, number, "ada")
+
+    status, events = await api("GET", f"/repos/{REPOSITORY}/issues/events")
+    pages = [
+        (await api("GET", f"/repos/{REPOSITORY}/issues/events?per_page=2&page={page}"))[1]
+        for page in (1, 2, 3, 4)
+    ]
+
+    assert status == 200
+    assert [(event["event"], event["issue"]["number"]) for event in events] == [
+        ("reopened", number), ("closed", pull), ("merged", pull), ("closed", number), ("labeled", number),
+    ]  # fmt: skip
+    assert [event for page in pages for event in page] == events
+    assert events[0].keys() >= {"id", "node_id", "url", "actor", "event", "created_at", "commit_id", "issue"}
+    assert events[0]["issue"].keys() >= ISSUE
+    assert [event["commit_id"] for event in events[:3]] == [None, None, sha]
+    assert events[1]["issue"]["pull_request"]["merged_at"] is not None
+    assert "pull_request" not in events[0]["issue"]
+    assert events[4]["label"]["name"] == "bug"
+    # An issue's own list goes the other way, and says of none what it is about.
+    _, own = await api("GET", f"/repos/{REPOSITORY}/issues/{number}/events")
+    assert [event["event"] for event in own] == ["labeled", "closed", "reopened"]
+    assert "issue" not in own[0]
+
+
 async def test_conflicting_pull_requests_are_not_mergeable(server: LocalGitHub, api: Api) -> None:
     first = await pull_request(server, {"README.md": b"one"}, "one")
     second = await pull_request(server, {"README.md": b"two"}, "two")
