@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from database.connect import Connection
 from database.embed_memories import embed_memories
 from database.embeddings.protocol import Embedder
+from database.erased import ErasedPeople, erased_numbers
+from database.last_words import merged_as
 from database.outcomes import PastOutcome, add_outcomes
 from database.pull_requests import PullRequest
+from database.reverts import Revert, note_reverts, noted_reverts, reverted_by
 from errors import Unavailable
 
 MAX_APPROACH = 8_000  # characters of a work's own words that are shown to an agent that recalls it
@@ -23,7 +25,7 @@ NOT_FINISHED = "still open"
 NO_STATE = "neither merged nor closed, as far as the file says (add state,mergedAt,closedAt to --json)"
 TWICE = "listed twice"
 KNOWN = "stored before"
-ERASED = "its author was erased"
+ERASED = "it or its author was erased"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,6 @@ def mission_of(repository: str, number: int) -> UUID:
 
 
 _AGENTS = "SELECT lower(agent_name) AS key, agent_name FROM agents"
-_ERASED = "SELECT login_digest FROM erasures"
 # A pull request that one of our own missions made was remembered when it was merged.
 _KNOWN = """
 SELECT issue_number AS number FROM agent_memories WHERE repository = $1 AND mission_id = ANY($2)
@@ -72,23 +73,32 @@ SELECT count(*) FROM taken_back
 
 
 async def backfill(
-    connection: Connection, pull_requests: Sequence[PullRequest], repository: str, embedder: Embedder | None
+    connection: Connection,
+    pull_requests: Sequence[PullRequest],
+    repository: str,
+    embedder: Embedder | None,
+    *,
+    days: int | None = None,
 ) -> Backfilled:
     """Store every finished work of a known agent, then embed what is not embedded yet; as the schema's owner.
 
+    `days`: how long memories are kept; what ended earlier is skipped, for it would be removed at once.
     The outcomes are stored all or none; the vectors follow in batches. Running it again adds only what is missing.
     Raises Unavailable where the embedding service is away, with the outcomes stored.
     """
     agents = {row["key"]: row["agent_name"] for row in await connection.fetch(_AGENTS)}
-    erased = {row["login_digest"] for row in await connection.fetch(_ERASED)}
+    numbers = [each.number for each in pull_requests]
+    oldest = None if days is None else datetime.now(UTC) - timedelta(days=days)
     async with connection.transaction():
+        people = await ErasedPeople.read(connection)
+        erased = await erased_numbers(connection, repository, numbers)
         known = {
             row["number"]
             for row in await connection.fetch(
                 _KNOWN,
                 repository,
-                [mission_of(repository, each.number) for each in pull_requests],
-                [each.number for each in pull_requests],
+                [mission_of(repository, number) for number in numbers],
+                numbers,
             )
         }
         new: list[tuple[str, PullRequest]] = []
@@ -98,16 +108,18 @@ async def backfill(
             agent, reason = _agent_of(each, agents)
             if each.number in seen:
                 reason = TWICE
-            elif each.author and login_digest(each.author) in erased:
+            elif each.number in erased or people.wrote(each.author):
                 reason = ERASED
             elif not reason and each.number in known:
                 reason = KNOWN
+            elif not reason and oldest is not None and each.ended_at is not None and each.ended_at < oldest:
+                reason = f"older than memories are kept (MEMORIES_DAYS={days})"
             seen.add(each.number)
             if reason:
                 skipped.setdefault(reason, []).append(each.number)
             else:
                 new.append((agent, each))
-        reverts = {each.reverts: each for each in pull_requests if each.reverts is not None}
+        reverts = await _reverts(connection, repository, pull_requests)
         outcomes = [_outcome(repository, agent, each, reverts.get(each.number)) for agent, each in new]
         if outcomes:
             await add_outcomes(connection, outcomes)
@@ -115,8 +127,8 @@ async def backfill(
             _REVERT,
             repository,
             list(reverts),
-            [each.number for each in reverts.values()],
-            [each.ended_at for each in reverts.values()],
+            [revert.by for revert in reverts.values()],
+            [revert.at for revert in reverts.values()],
         )
     try:
         embedded = 0 if embedder is None else await embed_memories(connection, embedder)
@@ -134,9 +146,29 @@ async def backfill(
     )
 
 
-def login_digest(login: str) -> str:
-    """How `erasures` names a person."""
-    return hashlib.sha256(login.lower().encode()).hexdigest()
+async def _reverts(
+    connection: Connection, repository: str, pull_requests: Sequence[PullRequest]
+) -> dict[int, Revert]:
+    """What was taken back, by its number: as the file says, wherever in it, or as files and webhooks said before.
+
+    All of the file's are noted, since the works may come in a later one.
+    """
+    found: dict[int, Revert] = {}
+    for each in sorted(pull_requests, key=lambda each: each.number):
+        if each.state != "merged" or each.ended_at is None:
+            continue
+        reverted = reverted_by(each.body, repository)
+        commits = [
+            other.number
+            for other in pull_requests
+            if any(other.merge_commit.startswith(commit) for commit in reverted.commits)
+        ]
+        heard = await merged_as(connection, repository, reverted.commits)
+        for number in {*reverted.numbers, *commits, *heard} - {each.number}:
+            found.setdefault(number, Revert(number, each.number, each.ended_at))
+    await note_reverts(connection, repository, list(found.values()))
+    noted = await noted_reverts(connection, repository, [each.number for each in pull_requests])
+    return {revert.number: revert for revert in noted} | found
 
 
 def _agent_of(pull_request: PullRequest, agents: Mapping[str, str]) -> tuple[str, str]:
@@ -153,9 +185,7 @@ def _agent_of(pull_request: PullRequest, agents: Mapping[str, str]) -> tuple[str
     return known[0], ""
 
 
-def _outcome(
-    repository: str, agent: str, pull_request: PullRequest, reverted_by: PullRequest | None
-) -> PastOutcome:
+def _outcome(repository: str, agent: str, pull_request: PullRequest, revert: Revert | None) -> PastOutcome:
     merged = pull_request.state == "merged"
     ended = pull_request.ended_at
     assert ended is not None, "only finished works come here"
@@ -173,10 +203,10 @@ def _outcome(
         issue_author=pull_request.author,
         solution_approach=_approach(pull_request, verdict),
         files=pull_request.files,
-        state="succeeded" if merged and reverted_by is None else "failed",
-        proven_by=verdict if reverted_by is None else f"pull request #{reverted_by.number} merged",
+        state="succeeded" if merged and revert is None else "failed",
+        proven_by=verdict if revert is None else f"pull request #{revert.by} merged",
         proven_at=ended,
-        reverted_at=None if reverted_by is None else reverted_by.ended_at,
+        reverted_at=None if revert is None else revert.at,
         resolution_time_minutes=_minutes(pull_request.created_at, ended),
         pr_number=pull_request.number,
         pr_merged=merged,

@@ -88,7 +88,8 @@ async def _backfill(options: argparse.Namespace) -> int:
         raise SettingsError(f"the repository {repository!r} is not owner/name", "set --repository OWNER/NAME")
     servers = find_servers(options.data)
     async with open_owner(servers.database_url) as connection, open_current_embedder(connection) as embedder:
-        done = await backfill(connection, pull_requests, repository, embedder)
+        days = load_retention(os.environ).days["agent_memories"]
+        done = await backfill(connection, pull_requests, repository, embedder, days=days)
     if options.json:
         _print_json(asdict(done))
     else:

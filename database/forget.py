@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 from redis.asyncio import Redis
 
-from database.backfill import login_digest
 from database.connect import Connection
 from database.embeddings import cache
+from database.erased import login_digest
 from database.retention import Retention
 
 # Theirs: everything of it goes. Quoting: what an agent wrote after it had recalled something of theirs, or what they
@@ -56,6 +56,26 @@ SELECT title || E'\\n' || body AS text FROM missions JOIN their_missions USING (
 UNION SELECT issue_title || E'\\n' || issue_body FROM agent_memories JOIN their_memories USING (agent_name, id)
 """
 
+# So that no later event and no history file brings them back. As `erased.work_digest` names them.
+_WORKS = """
+INSERT INTO erased_works (work_digest)
+SELECT DISTINCT encode(sha256(convert_to(lower(repository || '#' || number), 'UTF8')), 'hex')
+FROM (SELECT repository, unnest(ARRAY[issue_number, pr_number]) AS number FROM missions JOIN their_missions USING (id)
+      UNION ALL SELECT repository, unnest(ARRAY[issue_number, pr_number])
+      FROM agent_memories JOIN their_memories USING (agent_name, id)
+      UNION ALL SELECT repository, (payload#>>'{issue,number}')::integer FROM inbox
+      WHERE lower(payload#>>'{issue,user,login}') = $1
+      UNION ALL SELECT repository, (payload#>>'{pull_request,number}')::integer FROM inbox
+      WHERE lower(payload#>>'{pull_request,user,login}') = $1) AS works
+WHERE number IS NOT NULL
+ON CONFLICT DO NOTHING
+"""
+# Labels are words, too.
+_WORDS = """
+DELETE FROM last_words
+WHERE encode(sha256(convert_to(lower(repository || '#' || number), 'UTF8')), 'hex') IN (
+    SELECT work_digest FROM erased_works)
+"""
 # Somebody else's delivery that was not worked yet stays, though its sender, assignee or the like is this person.
 _DELIVERIES = """
 UPDATE inbox SET payload = '{}', processed_at = coalesce(processed_at, now()), result = 'erased'
@@ -72,8 +92,7 @@ WHERE kind <> 'wake' AND (payload <> '{}' OR error IS NOT NULL)
   AND mission_id IN (SELECT id FROM their_missions UNION SELECT id FROM quoting_missions)
 """
 _WAKES = "DELETE FROM outbox WHERE kind = 'wake' AND mission_id IN (SELECT id FROM their_missions)"
-# Repository and number stay until the mission's retention ends, so that the reconcile pass does not bring the issue
-# back; they point to what GitHub itself still shows.
+# Repository and number stay until the mission's retention ends; they point to what GitHub itself still shows.
 _MISSIONS = """
 UPDATE missions SET
     title = '', body = '', labels = '{}', author = '', reason = NULL, why = '[]', unchecked_logins = '{}',
@@ -232,6 +251,8 @@ async def _erase(connection: Connection, person: str, retention: Retention, redi
     await rows(_FIND_QUOTING_MISSIONS)
     texts = [row["text"] for row in await connection.fetch(_TEXTS)]
     comments = [row["comment_url"] for row in await connection.fetch(_COMMENTS)]
+    await rows(_WORKS, person)
+    await rows(_WORDS)
     deliveries = await rows(_DELIVERIES, person)
     effects = await rows(_EFFECTS)
     await rows(_WAKES)

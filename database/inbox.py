@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from database.connect import Connection, Pool
+from database.erased import login_digest, subject, work_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +22,21 @@ class Delivery:
     payload: Mapping[str, Any]
 
 
+# Of what was erased only that it came is stored: nobody's redelivery or later event brings the words back.
 _STORE = """
-INSERT INTO inbox (delivery_id, event, repository, payload, payload_digest) VALUES ($1, $2, $3, $4, $5)
+INSERT INTO inbox (delivery_id, event, repository, payload, payload_digest, processed_at, result)
+SELECT $1, $2, $3, CASE WHEN erased THEN '{}' ELSE $4::jsonb END, $5, CASE WHEN erased THEN now() END,
+       CASE WHEN erased THEN 'erased' END
+FROM (SELECT EXISTS (SELECT FROM erased_works WHERE work_digest = $6)
+          OR EXISTS (SELECT FROM unnest($7::text[], $8::timestamptz[]) AS written (by, at)
+                     JOIN erasures ON login_digest = by AND (at IS NULL OR at <= erased_at)) AS erased) AS known
 ON CONFLICT DO NOTHING
 """
 
 
 async def store_delivery(connection: Connection | Pool, delivery: Delivery, digest: str) -> bool:
     """True once it is committed; False where this id, or the same body (its `digest`), was stored before."""
+    number, written = subject(delivery.payload)
     status: str = await connection.execute(
         _STORE,
         delivery.delivery_id,
@@ -36,6 +44,9 @@ async def store_delivery(connection: Connection | Pool, delivery: Delivery, dige
         delivery.repository,
         json.dumps(delivery.payload),
         digest,
+        None if number is None else work_digest(delivery.repository, number),
+        [login_digest(login) for login, _ in written],
+        [at for _, at in written],
     )
     return status == "INSERT 0 1"
 

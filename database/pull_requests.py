@@ -16,11 +16,10 @@ MAX_TEXT = 65_536  # characters of a title or body; GitHub's own limit
 MAX_NAMES = 1_000  # labels or files of one work
 MAX_PROBLEMS = 20  # told at once
 AGENT_LABEL = "agent:"
-FIELDS = "number,title,body,labels,files,state,mergedAt,closedAt,createdAt,author,url"
+FIELDS = "number,title,body,labels,files,state,mergedAt,closedAt,createdAt,author,url,mergeCommit"
 _SHAPE = f"write the array that `gh pr list --state all --limit 1000 --json {FIELDS}` prints"
+_OID = re.compile(r"[0-9A-Fa-f]{40,64}")
 _URL = re.compile(r"https://[^/]+/([\w.-]+/[\w.-]+)/pull/\d+")
-# GitHub's own text in the body of a pull request made with its Revert button.
-_REVERTS = re.compile(r"^Reverts (?:[\w.-]+/[\w.-]+)?#(\d{1,9})\b", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +42,8 @@ class PullRequest:
     created_at: datetime | None
     ended_at: datetime | None
     """When it was merged or closed."""
-
-    @property
-    def reverts(self) -> int | None:
-        """The number of the pull request that this one takes back."""
-        found = _REVERTS.search(self.body)
-        return int(found[1]) if found and self.state == "merged" else None
+    merge_commit: str
+    """Empty where the file does not say."""
 
 
 def read_pull_requests(path: Path) -> tuple[PullRequest, ...]:
@@ -107,7 +102,13 @@ def _pull_request(item: object) -> PullRequest:
         state=_state(item, merged_at, closed_at),
         created_at=_moment(item, "createdAt"),
         ended_at=merged_at or closed_at,
+        merge_commit=_commit(item.get("mergeCommit")),
     )
+
+
+def _commit(value: object) -> str:
+    oid = value.get("oid") if isinstance(value, Mapping) else None
+    return oid.lower() if isinstance(oid, str) and _OID.fullmatch(oid) else ""
 
 
 def _agent_name(label: str) -> str:

@@ -21,6 +21,8 @@ _ENTRY_OF = {
     "spending_totals": "spending",
     "erasures": "backups",
     "agent_memory_embeddings": "agent_memories",
+    "reverts": "agent_memories",
+    "last_words": "inbox",
 }
 BATCH = 500  # rows removed by one statement: locks are short
 BATCHES = 20  # of one table in one call: the caller gets a turn in between
@@ -97,6 +99,18 @@ DELETE FROM spending_totals WHERE (scope, period) IN (
     "erasures": """
 DELETE FROM erasures WHERE login_digest = ANY(ARRAY(
     SELECT login_digest FROM erasures WHERE erased_at < now() - make_interval(days => $1) LIMIT $2))
+""",
+    "last_words": """
+DELETE FROM last_words WHERE (repository, number, topic) IN (
+    SELECT repository, number, topic FROM last_words WHERE said_at < now() - make_interval(days => $1) LIMIT $2)
+""",
+    "reverts": """
+DELETE FROM reverts WHERE (repository, number) IN (
+    SELECT repository, number FROM reverts WHERE reverted_at < now() - make_interval(days => $1) LIMIT $2)
+""",
+    "erased_works": """
+DELETE FROM erased_works WHERE work_digest = ANY(ARRAY(
+    SELECT work_digest FROM erased_works WHERE erased_on < now() - make_interval(days => $1) LIMIT $2))
 """,
 }
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('prune'))"

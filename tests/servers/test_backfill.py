@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,15 @@ import pytest
 from bench.memory.ours import past_outcome
 from database.backfill import Backfilled, backfill
 from database.connect import Connection
+from database.forget import forget
 from database.memory import agent_stats
+from database.missions import Finish, NewMission, add_mission, claim_missions, finish_mission
 from database.outcomes import add_outcomes
 from database.owner import open_owner
 from database.performance import dashboard
 from database.pull_requests import read_pull_requests
+from database.retention import load_retention, prune
+from database.reverts import reverted_by
 from database.vectors import Space, add_vectors, adopt_space
 from errors import HistoryError, SettingsError, Unavailable
 from runner.gateway.learn import learn_from_pull_request
@@ -170,18 +175,125 @@ async def test_a_reverted_work_is_a_failure_whether_the_revert_comes_in_the_same
     assert (row["total_missions"], row["successful_missions"], row["failed_missions"]) == (3, 1, 2)
 
 
+@pytest.mark.parametrize(
+    ("body", "numbers", "commits"),
+    [
+        ("Reverts #12", (12,), ()),
+        ("Reverts octo/planets#12", (12,), ()),
+        ("Reverts Octo/Planets#12\r\n\r\nIt broke the build.", (12,), ()),
+        ("Reverts https://github.com/octo/planets/pull/12.", (12,), ()),
+        ("Reverts #12\nReverts #13\n\n- Reverts #14", (12, 13, 14), ()),
+        ("Reverts #12, #13 and octo/planets#14", (12, 13, 14), ()),
+        ("This reverts pull request #12.", (12,), ()),
+        ("Reverts #12\nReverts #12", (12,), ()),
+        (f"Revert it\n\nThis reverts commit {'ab' * 20}.", (), ("ab" * 20,)),
+        ("This reverts commits abcdef1 and octo/planets@ABCDEF2", (), ("abcdef1", "abcdef2")),
+        ("This reverts commit https://github.com/octo/planets/commit/abcdef1", (), ("abcdef1",)),
+        ("Reverts other/planets#12", (), ()),
+        ("Reverts other/planets#12\nReverts octo/planets#13", (13,), ()),
+        ("Reverts https://github.com/other/planets/pull/12", (), ()),
+        ("This reverts commit other/planets@abcdef1", (), ()),
+        ("It is not yet clear whether this reverts #12", (), ()),
+        ("> see #12\nReverts the decision of #13", (), ()),
+        ("<!-- say what it reverts:\nReverts #12\n-->", (), ()),
+        ("Reverts #12345678901", (), ()),
+        ("", (), ()),
+    ],
+)
+def test_what_a_body_takes_back(body, numbers, commits):
+    reverted = reverted_by(body, REPOSITORY)
+    assert (reverted.numbers, reverted.commits) == (numbers, commits)
+
+
+async def test_every_work_that_one_body_reverts_is_a_failure_and_no_work_of_another_repository(
+    owner, tmp_path
+):
+    body = "Reverts #1\nReverts octo/planets#2\nReverts other/planets#3"
+    done = await run(
+        owner, tmp_path, [pull_request(1), pull_request(2), pull_request(3), pull_request(9, None, body=body)]
+    )
+    assert (done.succeeded, done.failed) == (1, 2)
+    assert await states_of(owner) == {1: "failed", 2: "failed", 3: "succeeded"}
+
+
+async def states_of(owner: Connection) -> dict[int, str]:
+    rows = await owner.fetch("SELECT issue_number, state FROM agent_memories")
+    return {row["issue_number"]: row["state"] for row in rows}
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+async def test_a_revert_counts_wherever_it_stands_in_a_file_and_in_whichever_file(
+    owner, tmp_path, newest_first
+):
+    works = [pull_request(1), pull_request(2), pull_request(3, None, body="Reverts #1")]
+    await run(owner, tmp_path, works[::-1] if newest_first else works)
+    assert await states_of(owner) == {1: "failed", 2: "succeeded"}
+    # A long history is loaded in parts, as `gh` prints it: the newest first.
+    await run(owner, tmp_path, [pull_request(13, None, body="Reverts #11")])
+    await run(owner, tmp_path, [pull_request(11), pull_request(12)])
+    assert await states_of(owner) == {1: "failed", 2: "succeeded", 11: "failed", 12: "succeeded"}
+
+
+async def test_a_revert_may_name_the_commit_of_the_merge(owner, tmp_path):
+    commit = "0123456789" * 4
+    reverting = pull_request(3, None, body="This reverts commit 0123456789.")
+    await run(owner, tmp_path, [reverting, pull_request(1, mergeCommit={"oid": commit}), pull_request(2)])
+    assert await states_of(owner) == {1: "failed", 2: "succeeded"}
+
+
+async def test_a_revert_that_was_closed_unmerged_takes_nothing_back(owner, tmp_path):
+    await run(owner, tmp_path, [pull_request(1), pull_request(2, None, **CLOSED, body="Reverts #1")])
+    assert await states_of(owner) == {1: "succeeded"}
+
+
+async def test_what_is_older_than_memories_are_kept_is_skipped_and_said(owner, database, tmp_path):
+    recent = datetime.now(UTC).isoformat()
+    file = write(tmp_path, [pull_request(1), pull_request(2, createdAt=recent, mergedAt=recent)])
+    code, out, _ = await command(database, "backfill", str(file), "--json", MEMORIES_DAYS="30")
+    assert code == 0
+    assert json.loads(out)["skipped"] == {"older than memories are kept (MEMORIES_DAYS=30)": [1]}
+    assert list(await states_of(owner)) == [2]
+    assert "agent_memories" not in await prune(owner, load_retention({"MEMORIES_DAYS": "30"}))
+
+
+async def test_an_erased_work_does_not_come_back_with_whatever_file_and_however_late(owner, tmp_path):
+    entries = [pull_request(1, author={"login": "zoe"}), pull_request(2, author={"login": "bob"})]
+    await run(owner, tmp_path, entries)
+    await forget(owner, "zoe", load_retention({}), None)
+    await owner.execute("DELETE FROM erasures")  # as once the last backup is gone
+    for again in (entries, [pull_request(1), pull_request(2)], [pull_request(1, "secure-ninja")]):
+        done = await run(owner, tmp_path, again)
+        assert (done.succeeded, done.skipped["it or its author was erased"]) == (0, [1])
+    assert await owner.fetchval("SELECT count(*) FROM agent_memories WHERE erased_at IS NULL") == 1
+
+
+async def test_a_pull_request_that_an_agent_made_for_an_erased_issue_does_not_come_back(
+    owner, database, tmp_path
+):
+    """Its author is the agent's account, and its text may repeat the issue's."""
+    async with database.connect("gateway") as gateway, database.agent_pool("cloud-architect") as pool:
+        new = NewMission(REPOSITORY, 7, "opened", "t", "b", [], "zoe", "US", "queued", "cloud-architect")
+        await add_mission(gateway, new)
+        (mission,) = await claim_missions(pool, "cloud-architect", "r", most=1)
+        await finish_mission(pool, mission, Finish("done", solution="s", recalled=[]))
+        await gateway.execute("UPDATE missions SET pr_number = 8 WHERE id = $1", mission.id)
+    await forget(owner, "zoe", load_retention({}), None)
+    done = await run(owner, tmp_path, [pull_request(8, author={"login": "agents-cloud[bot]"})])
+    assert (done.succeeded, done.skipped) == (0, {"it or its author was erased": [8]})
+
+
 async def test_a_revert_that_github_reports_later_is_learned_too(owner, database, tmp_path):
     await run(owner, tmp_path, [pull_request(1), pull_request(2)])
     payload = {"pull_request": {"number": 9, "merged": True, "body": "Reverts octo/planets#1"}}
     async with database.connect("gateway") as gateway:
         words = await learn_from_pull_request(gateway, REPOSITORY, "closed", payload)
+        more = {"number": 10, "merged": True, "body": "Reverts other/planets#2\nReverts #3"}
+        assert await learn_from_pull_request(gateway, REPOSITORY, "closed", {"pull_request": more}) == (
+            "not a pull request of ours"
+        )
+    await run(owner, tmp_path, [pull_request(3)])
     assert words == "reverted: refuted: not recallable"
-    assert [
-        row[0] for row in await owner.fetch("SELECT state FROM agent_memories ORDER BY issue_number")
-    ] == [
-        "failed",
-        "succeeded",
-    ]
+    assert await states_of(owner) == {1: "failed", 2: "succeeded", 3: "failed"}
     assert await owner.fetchval("SELECT count(*) FROM agent_memory_embeddings WHERE recallable") == 1
 
 

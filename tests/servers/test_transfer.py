@@ -46,6 +46,10 @@ async def source(database: Database, tmp_path: Path) -> Database:
         file = write(tmp_path, [*entries, pull_request(40, **CLOSED)])
         await backfill(owner, read_pull_requests(file), "octo/planets", WordEmbedder())
         await owner.execute("INSERT INTO erasures (login_digest) VALUES ('of nobody')")
+        await owner.execute("INSERT INTO erased_works (work_digest) VALUES ('of nothing')")
+        await owner.execute("INSERT INTO reconciled VALUES ('octo/planets', now())")
+        await owner.execute("INSERT INTO last_words VALUES ('octo/planets', 1, 'state', 'closed', now())")
+        await owner.execute("INSERT INTO reverts VALUES ('octo/planets', 1, 2, now())")
     async with database.connect("gateway") as gateway:
         for number in range(1, 4):
             delivery = Delivery(
