@@ -223,8 +223,8 @@ ORDER BY accepted_at DESC LIMIT 1
 """
 # A work that was loaded from history, or whose mission was pruned, is known by its outcome alone.
 _MISSION_OF_PULL_REQUEST = """
-SELECT id FROM missions WHERE repository = $1 AND pr_number = $2
-UNION ALL SELECT mission_id FROM agent_memories WHERE repository = $1 AND pr_number = $2 LIMIT 1
+SELECT id, issue_number FROM missions WHERE repository = $1 AND pr_number = $2
+UNION ALL SELECT mission_id, issue_number FROM agent_memories WHERE repository = $1 AND pr_number = $2 LIMIT 1
 """
 _JUDGE = "SELECT judge_outcome($1, $2, $3, $4, $5, $6, $7, $8)"
 
@@ -235,10 +235,12 @@ async def finished_mission(connection: Connection, repository: str, issue_number
     return mission
 
 
-async def mission_of_pull_request(connection: Connection, repository: str, pr_number: int) -> UUID | None:
-    """The mission that made a pull request."""
-    mission: UUID | None = await connection.fetchval(_MISSION_OF_PULL_REQUEST, repository, pr_number)
-    return mission
+async def mission_of_pull_request(
+    connection: Connection, repository: str, pr_number: int
+) -> tuple[UUID, int] | None:
+    """The mission that made a pull request, and the number of its issue."""
+    row = await connection.fetchrow(_MISSION_OF_PULL_REQUEST, repository, pr_number)
+    return None if row is None else (row["id"], row["issue_number"])
 
 
 async def judge_outcome(

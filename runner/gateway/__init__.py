@@ -298,7 +298,7 @@ class Gateway:
     async def _reconcile(self) -> None:
         found = await reconcile(self.pool, self.github, self.intake.geography, self.intake.zone)
         if found:
-            log.warning("%s issues came without their webhook", found)
+            log.warning("%s events came without their webhook", found)
             self.new_delivery.set()
 
 

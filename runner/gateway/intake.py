@@ -17,11 +17,13 @@ from database.control import (
     supersede_mission,
 )
 from database.inbox import Delivery
+from database.last_words import hear
 from database.memory import Embedded
 from database.missions import LIVE, Effect, NewMission, add_effects, add_mission
 from errors import InputError
 from runner.gateway.learn import learn_from_issue, learn_from_pull_request
 from runner.gateway.matchers import Matchers
+from runner.gateway.words import OUTCOME_LABEL, moment_of, word_of
 from runner.geography import Geography, Zone
 from runner.issue import AGENT_LABEL, Issue, issue_from_github
 from runner.match import Match
@@ -48,6 +50,9 @@ class Intake:
         """Work one delivery in the caller's transaction; what came of it, in words."""
         payload = delivery.payload
         action = str(payload.get("action") or "")
+        word = word_of(delivery)
+        if word is not None and not await hear(connection, word):
+            return f"{delivery.event} {action}: heard before, or overruled by a later event"
         try:
             if delivery.event == "issues":
                 return await self._issue(connection, delivery.repository, action, payload, embedding)
@@ -76,7 +81,8 @@ class Intake:
         if action == "labeled":
             return await self._labeled(connection, issue, payload, sender, embedding)
         if action == "reopened":
-            learned = await learn_from_issue(connection, issue, action, sender.login, "")
+            at = moment_of(_section(payload, "issue"), "updated_at")
+            learned = await learn_from_issue(connection, issue, action, sender.login, "", at)
             if sender.bot:
                 return f"reopened by the bot {sender.login}; {learned}"
             event = f"reopened:{_section(payload, 'issue').get('updated_at') or ''}"
@@ -90,7 +96,8 @@ class Intake:
                 return f"issue closed as {reason}: mission {cancelled}"
             if sender.bot:
                 return f"closed by the bot {sender.login}, which proves nothing"
-            return await learn_from_issue(connection, issue, action, sender.login, reason)
+            at = moment_of(_section(payload, "issue"), "closed_at")
+            return await learn_from_issue(connection, issue, action, sender.login, reason, at)
         if action in _ENDED:
             await cancel_live_mission(connection, repository, issue.number, sender.login, f"issue {action}")
             return f"issue {action}"
@@ -105,8 +112,9 @@ class Intake:
         embedding: Embedded | None,
     ) -> str:
         label = str(_section(payload, "label").get("name") or "")
-        if label.startswith("outcome:"):
-            return await learn_from_issue(connection, issue, label, sender.login, "")
+        if label.startswith(OUTCOME_LABEL):
+            at = moment_of(_section(payload, "issue"), "updated_at")
+            return await learn_from_issue(connection, issue, label, sender.login, "", at)
         latest = await latest_mission(connection, issue.repository, issue.number)
         chosen = (
             self.matchers.named(label.removeprefix(AGENT_LABEL)) if label.startswith(AGENT_LABEL) else None

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from database.connect import Connection
 from database.control import comment_by
+from database.last_words import Word, hear, merged_as
 from database.memory import finished_mission, judge_outcome, mission_of_pull_request
+from database.reverts import Revert, note_reverts, reverted_by
+from runner.gateway.words import moment_of
 from runner.issue import Issue
 
 SUCCESS_LABEL = "outcome:success"
 FAILURE_LABEL = "outcome:failure"
-# GitHub's own text in the body of a pull request made with its Revert button.
-_REVERTS = re.compile(r"^Reverts (?:([\w.-]+/[\w.-]+))?#(\d+)", re.MULTILINE)
+LATER = "a later word judged it"
 
 
 async def learn_from_issue(
-    connection: Connection, issue: Issue, event: str, person: str, state_reason: str
+    connection: Connection, issue: Issue, event: str, person: str, state_reason: str, at: datetime
 ) -> str:
     """Judge the outcome of `issue` by `event`: closed, reopened, or one of the outcome labels."""
     if event == "closed" and state_reason != "completed":
@@ -30,6 +33,8 @@ async def learn_from_issue(
     succeeded = event in ("closed", SUCCESS_LABEL)
     if event not in ("closed", "reopened", SUCCESS_LABEL, FAILURE_LABEL):
         return f"label {event} is not an outcome: use {SUCCESS_LABEL} or {FAILURE_LABEL}"
+    if not await _is_last(connection, issue.repository, issue.number, mission, event, at):
+        return LATER
     solution = await comment_by(connection, mission, person) if event == "closed" else None
     memory = await judge_outcome(
         connection,
@@ -51,21 +56,51 @@ async def learn_from_pull_request(
     if action != "closed" or not isinstance(pull_request, Mapping) or not isinstance(number, int):
         return f"pull_request {action} changes nothing"
     merged = bool(pull_request.get("merged"))
+    at = moment_of(pull_request, "closed_at")
     by = f"pull request #{number} {'merged' if merged else 'closed'}"
     words = []
-    mission = await mission_of_pull_request(connection, repository, number)
-    if mission is not None:
-        memory = await judge_outcome(
-            connection, mission, succeeded=merged, by=by, pr_number=number, merged=merged
-        )
-        words.append(_verdict(memory is not None, merged))
-    reverted = _REVERTS.search(str(pull_request.get("body") or "")) if merged else None
-    if reverted is not None and (reverted[1] or repository).lower() == repository.lower():
-        mission = await mission_of_pull_request(connection, repository, int(reverted[2]))
-        if mission is not None:
+    work = await mission_of_pull_request(connection, repository, number)
+    if work is not None:
+        mission, issue_number = work
+        if await _is_last(connection, repository, issue_number, mission, by, at):
+            memory = await judge_outcome(
+                connection, mission, succeeded=merged, by=by, pr_number=number, merged=merged
+            )
+            words.append(_verdict(memory is not None, merged))
+        else:
+            words.append(LATER)
+    if merged:
+        body = str(pull_request.get("body") or "")
+        words += await _take_back(connection, repository, number, body, by, at)
+    return "; ".join(words) or "not a pull request of ours"
+
+
+async def _take_back(
+    connection: Connection, repository: str, number: int, body: str, by: str, at: datetime
+) -> list[str]:
+    """What pull request `number` reverts is no success any more."""
+    reverted = reverted_by(body, repository)
+    numbers = {*reverted.numbers, *await merged_as(connection, repository, reverted.commits)} - {number}
+    # A history file may bring its work later.
+    await note_reverts(connection, repository, [Revert(each, number, at) for each in sorted(numbers)])
+    words = []
+    for each in sorted(numbers):
+        work = await mission_of_pull_request(connection, repository, each)
+        if work is None:
+            continue
+        mission, issue_number = work
+        said = f"reverted by #{number}"
+        if await _is_last(connection, repository, issue_number, mission, said, at):
             memory = await judge_outcome(connection, mission, succeeded=False, by=by, reverted=True)
             words.append("reverted: " + _verdict(memory is not None, False))
-    return "; ".join(words) or "not a pull request of ours"
+    return words
+
+
+async def _is_last(
+    connection: Connection, repository: str, number: int, mission: UUID, said: str, at: datetime
+) -> bool:
+    """Whether nothing later judged a mission on issue `number`: a closing may be heard after a revert of its work."""
+    return await hear(connection, Word(repository, number, f"verdict {mission}", said, at))
 
 
 def _verdict(changed: bool, succeeded: bool) -> str:

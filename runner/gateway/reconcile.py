@@ -1,24 +1,43 @@
-"""Issues whose webhook never came: looked for now and then, by one gateway at a time."""
+"""Events whose webhook never came: looked for now and then, by one gateway at a time."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from database.connect import Connection, Pool
+from database.erased import ErasedPeople, erased_numbers, moment
 from database.inbox import Delivery, store_delivery
-from errors import GitHubError
+from errors import GitHubError, Unavailable
+from runner.gateway.lost_events import Lost, comment_before, lost_events
+from runner.gateway.webhook import storable
 from runner.geography import Geography, Zone
 from runner.github import GitHub
 
+log = logging.getLogger(__name__)
+
 # Overlaps with the pass before, because GitHub's clock and ours differ.
 _OVERLAP = timedelta(minutes=5)
+_FIRST_LOOK = timedelta(days=1)
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('reconcile'))"
 _UNLOCK = "SELECT pg_advisory_unlock(hashtext('reconcile'))"
-_REPOSITORIES = "SELECT repository, max(received_at) AS last FROM inbox GROUP BY repository"
+# Under the name by which GitHub delivers, where it did; settings are in lower case.
+_REPOSITORIES = """
+WITH known AS (
+    SELECT DISTINCT repository, 0 AS source FROM inbox
+    UNION ALL SELECT repository, 1 FROM reconciled UNION ALL SELECT unnest($1::text[]), 2)
+SELECT DISTINCT ON (lower(repository)) repository,
+       (SELECT max(looked_until) FROM reconciled r WHERE lower(r.repository) = lower(k.repository)) AS looked_until
+FROM known k ORDER BY lower(repository), source, repository
+"""
+_LOOKED = """
+INSERT INTO reconciled (repository, looked_until) VALUES ($1, $2)
+ON CONFLICT (repository) DO UPDATE SET looked_until = greatest(reconciled.looked_until, EXCLUDED.looked_until)
+"""
 _KNOWN = """
 SELECT issue_number FROM missions WHERE repository = $1 AND issue_number = ANY($2)
 UNION SELECT (payload->'issue'->>'number')::integer FROM inbox
@@ -27,62 +46,90 @@ WHERE repository = $1 AND event = 'issues' AND processed_at IS NULL
 
 
 async def reconcile(pool: Pool, github: GitHub, geography: Geography, zone: Zone) -> int:
-    """Store a delivery for every open issue that has none; how many. 0 where another gateway is at it."""
+    """Store a delivery for everything that happened and was not heard; how many. 0 where another gateway is at it.
+
+    Each repository is looked through from where the last pass that succeeded began. One that GitHub refuses holds
+    nobody up; raises Unavailable where one could not be looked through now, after the others.
+    """
     async with pool.acquire() as connection:
         if not await connection.fetchval(_LOCK):
             return 0
         try:
-            since = {
-                row["repository"]: row["last"] - _OVERLAP for row in await connection.fetch(_REPOSITORIES)
-            }
-            for repository in geography.repositories:
-                since.setdefault(repository, datetime.now(UTC) - timedelta(days=1))
-            found = 0
-            for repository, moment in since.items():
-                if (geography.zone_of(repository) or zone) == zone:
-                    found += await _reconcile_one(connection, github, repository, moment)
+            found, away = 0, None
+            for row in await connection.fetch(_REPOSITORIES, list(geography.repositories)):
+                repository, looked_until = row["repository"], row["looked_until"]
+                if (geography.zone_of(repository) or zone) != zone:
+                    continue
+                began = datetime.now(UTC)
+                since = began - _FIRST_LOOK if looked_until is None else looked_until - _OVERLAP
+                try:
+                    found += await _reconcile_one(connection, github, repository, since)
+                except GitHubError as refused:
+                    if refused.status not in (403, 404):  # the App was taken off this repository
+                        log.error("%s cannot be looked through for lost events: %s", repository, refused)
+                    continue
+                except Unavailable as unavailable:
+                    away = unavailable
+                    continue
+                await connection.execute(_LOOKED, repository, began)
+            if away is not None:
+                raise away
             return found
         finally:
             await connection.execute(_UNLOCK)
 
 
-async def _reconcile_one(
-    connection: Connection,
-    github: GitHub,
-    repository: str,
-    since: datetime,
-) -> int:
-    try:
-        issues = [
-            issue for issue in await github.open_issues(repository, since) if "pull_request" not in issue
-        ]
-    except GitHubError as refused:
-        if refused.status in (403, 404):  # the App was taken off this repository
-            return 0
-        raise
-    numbers = [int(issue["number"]) for issue in issues]
-    known = {row["issue_number"] for row in await connection.fetch(_KNOWN, repository, numbers)}
+async def _reconcile_one(connection: Connection, github: GitHub, repository: str, since: datetime) -> int:
+    issues = await github.open_issues(repository, since)
+    events = await github.repository_events(repository, since)
+    numbers = {int(issue["number"]) for issue in issues} | {event.number for event in events}
+    known = {row["issue_number"] for row in await connection.fetch(_KNOWN, repository, list(numbers))}
+    erased = await erased_numbers(connection, repository, numbers)
+    people = await ErasedPeople.read(connection)
     found = 0
     for issue in issues:
-        if issue["number"] in known:
-            continue
-        # Who labelled it may spend where its author may not, and that webhook was lost as well.
-        events = await github.label_events(repository, issue["number"]) if issue.get("labels") else []
-        labelled = {event.label: event.actor for event in events if event.actor and not event.by_bot}
-        found += await _store(connection, repository, issue, "opened", sender=issue.get("user"))
-        for label, person in labelled.items():
-            sender = {"login": person, "type": "User"}
-            await _store(connection, repository, issue, "labeled", sender=sender, label={"name": label})
+        if issue["number"] not in known | erased and not _is_erased(people, issue):
+            found += await _store_new(connection, github, repository, issue)
+    # What else happened to an issue that is found only now (it is not `known`) is in what it is now.
+    told = [
+        event
+        for event in events
+        if event.number not in erased
+        and not _is_erased(people, event.issue)
+        and not people.wrote(str(event.actor.get("login") or ""), event.at)
+    ]
+    for lost in await lost_events(connection, repository, told, known):
+        if lost.is_completion:
+            comment = comment_before(lost, await github.comments_since(repository, lost.number, since))
+            if comment is not None:
+                await _store(connection, repository, comment)
+        found += await _store(connection, repository, lost)
     return found
 
 
-async def _store(
-    connection: Connection, repository: str, issue: Mapping[str, Any], action: str, **rest: Any
+async def _store_new(
+    connection: Connection, github: GitHub, repository: str, issue: Mapping[str, Any]
 ) -> bool:
+    labels = {str(label["name"]) for label in issue.get("labels") or ()}
+    # Who labelled it may spend where its author may not, and that webhook was lost as well.
+    events = await github.label_events(repository, issue["number"]) if labels else []
+    new = await _store(connection, repository, Lost.of_issue("opened", issue, sender=issue.get("user")))
+    for label, person in {event.label: event.actor for event in events if not event.by_bot}.items():
+        if person and label in labels:
+            sender = {"login": person, "type": "User"}
+            lost = Lost.of_issue("labeled", issue, sender=sender, label={"name": label})
+            await _store(connection, repository, lost)
+    return new
+
+
+def _is_erased(people: ErasedPeople, item: Mapping[str, Any]) -> bool:
+    author = item.get("user") or {}
+    return people.wrote(str(author.get("login") or ""), moment(item.get("created_at")))
+
+
+async def _store(connection: Connection, repository: str, lost: Lost) -> bool:
     """What GitHub would have delivered. The same is found only once, whatever else changes in the issue."""
-    payload = {"action": action, "issue": issue, "repository": {"full_name": repository}, **rest}
-    what = [repository, issue["number"], action, rest.get("label")]
-    digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()
-    return await store_delivery(
-        connection, Delivery(f"reconcile:{digest[:40]}", "issues", repository, payload), digest
-    )
+    payload = storable({**lost.payload, "repository": {"full_name": repository}})
+    digest = hashlib.sha256(json.dumps([repository, *lost.identity]).encode()).hexdigest()
+    delivery = Delivery(f"reconcile:{digest[:40]}", lost.event, repository, payload)
+    return await store_delivery(connection, delivery, digest)

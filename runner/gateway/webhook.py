@@ -89,20 +89,20 @@ def repository_of(payload: Mapping[str, Any]) -> str | None:
 
 def _mapping(body: bytes) -> dict[str, Any] | None:
     try:
-        payload = _storable(json.loads(body))
+        payload = storable(json.loads(body))
     except (ValueError, RecursionError):
         return None
     return payload if isinstance(payload, dict) else None
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
     """Without NUL and lone surrogates, which PostgreSQL's jsonb cannot hold."""
     if isinstance(value, str):
         return value.replace("\0", "").encode("utf-8", "ignore").decode()
     if isinstance(value, list):
-        return [_storable(item) for item in value]
+        return [storable(item) for item in value]
     if isinstance(value, dict):
-        return {_storable(key): _storable(item) for key, item in value.items()}
+        return {storable(key): storable(item) for key, item in value.items()}
     return value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -149,8 +150,10 @@ class System:
 
 
 @asynccontextmanager
-async def open_system(database: Database, server: EmbeddedRedis, folder: Path) -> AsyncIterator[System]:
-    """A local GitHub and a registered fleet; gateway and runners are started by the test."""
+async def open_system(
+    database: Database, server: EmbeddedRedis, folder: Path, clock: Callable[[], float] = time.time
+) -> AsyncIterator[System]:
+    """A local GitHub, which `clock` tells the time, and a registered fleet; the test starts gateway and runners."""
     definitions = write_definitions(folder / "agents", AGENTS)
     await database.register(*(name for name, _ in AGENTS))
     async with AsyncExitStack() as stack:
@@ -158,7 +161,9 @@ async def open_system(database: Database, server: EmbeddedRedis, folder: Path) -
         await client.flushall()
         github = await stack.enter_async_context(
             LocalGitHub(
-                LocalGitHubSettings(data=folder / "github", repository=REPOSITORY, rate_limit=1_000_000)
+                LocalGitHubSettings(
+                    data=folder / "github", repository=REPOSITORY, rate_limit=1_000_000, clock=clock
+                )
             )
         )
         pool = await stack.enter_async_context(database.pool("gateway", 2))
