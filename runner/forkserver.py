@@ -1,4 +1,4 @@
-"""Loaded by the server that forks runners, and by nothing else: it ends when whoever started it dies, even by kill -9.
+"""Loaded by the server that forks runners, and by nothing else: it dies with whoever started it, even by kill -9.
 
 Python's own server goes on while one of its children lives, and each child would go on while the server does.
 """
@@ -6,16 +6,19 @@ Python's own server goes on while one of its children lives, and each child woul
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 from contextlib import suppress
 
+SERVER = os.getpid()
+"""The server's own process; what it forks reads the same."""
 _PR_SET_PDEATHSIG = 1
 
 
-def end_with_parent() -> None:
-    """Ask Linux for SIGTERM when the parent of this process dies."""
+def die_with_parent() -> None:
+    """Ask Linux for SIGKILL when the parent of this process dies: nothing is left that a drain could reach."""
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-end_with_parent()
+die_with_parent()

@@ -182,7 +182,7 @@ async def ecosystem(
 async def _start_gateway(variables: Mapping[str, str], log_file: Path) -> Process:
     with log_file.open("ab") as output:
         return await asyncio.create_subprocess_exec(
-            *dies_with_parent("TERM"),
+            *dies_with_parent("KILL"),  # its servers die too: nothing is left to finish
             *(sys.executable, "-m", "runner", "gateway"),
             env=dict(variables),
             stdin=DEVNULL,

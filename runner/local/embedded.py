@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import random
 import shutil
 import socket
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
@@ -25,11 +26,19 @@ _POLL_SECONDS = 0.02
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of the loopback interface that nobody listens on now.
+
+    It lies below those that Linux gives to outgoing connections: one of them could take the port before its server
+    does or while that is restarted, and a client that tries a closed port of those can even reach itself.
+    """
+    first_outgoing = 32_768
+    with suppress(OSError):
+        first_outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(10_000, max(first_outgoing, 20_000))
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class EmbeddedPostgres:
@@ -107,13 +116,16 @@ class EmbeddedPostgres:
 
     async def _initialise(self) -> None:
         password_file = self.folder.parent / "initdb-password"
+        unfinished = self.folder.with_name(f"{self.folder.name}.new")  # left there by a kill, it is made anew
+        shutil.rmtree(unfinished, ignore_errors=True)
         password_file.touch(mode=0o600)
         password_file.write_text(self._password)
         try:
             process = await asyncio.create_subprocess_exec(
                 *_unprivileged(self.folder),
+                *dies_with_parent("KILL"),
                 str(self._binaries / "initdb"),
-                *("-D", str(self.folder), "-U", "postgres", "--auth=scram-sha-256", "--encoding=UTF8"),
+                *("-D", str(unfinished), "-U", "postgres", "--auth=scram-sha-256", "--encoding=UTF8"),
                 *("--locale=C.UTF-8", f"--pwfile={password_file}"),
                 stdin=DEVNULL,
                 stdout=PIPE,
@@ -123,10 +135,11 @@ class EmbeddedPostgres:
         finally:
             password_file.unlink()
         if process.returncode:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            shutil.rmtree(unfinished, ignore_errors=True)
             raise Unavailable(
                 f"PostgreSQL could not be set up: {output.decode(errors='replace').strip()[-500:]}"
             )
+        unfinished.rename(self.folder)
 
     async def _stop_orphan(self) -> None:
         """End a server that a killed parent left on this folder; the caller holds the folder's lock."""
@@ -184,7 +197,7 @@ class EmbeddedRedis:
         log = (self.folder.parent / "redis.log").open("ab")
         with log:
             self._process = await asyncio.create_subprocess_exec(
-                *dies_with_parent("TERM"),
+                *dies_with_parent("KILL"),
                 _redis_server(),
                 str(config),
                 stdin=DEVNULL,
@@ -233,7 +246,11 @@ def _unprivileged(folder: Path) -> list[str]:
 
 def dies_with_parent(signal: str) -> list[str]:
     """What to put before a command so that it gets `signal` when whoever started it dies, even by kill -9."""
-    return ["setpriv", "--pdeathsig", signal, "--"] if shutil.which("setpriv") else []
+    if not shutil.which("setpriv"):
+        return []
+    # The shell sees whether it died before the signal was asked for.
+    unless_dead = ["sh", "-c", 'test "$PPID" = "$0" && exec "$@"', str(os.getpid())]
+    return ["setpriv", "--pdeathsig", signal, "--", *unless_dead]
 
 
 def _redis_server() -> str:

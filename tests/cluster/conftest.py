@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+
+from runner.local.embedded import free_port
 
 BUILD = Path(__file__).with_name("tools") / "build"
 BUILD_SECONDS = 1700
@@ -47,7 +48,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         built = subprocess.run([BUILD], check=True, stdout=subprocess.PIPE, text=True, timeout=BUILD_SECONDS)
         tools = {name: f"{built.stdout.strip()}/{name}" for name in tools}
     folder = tmp_path_factory.mktemp("cluster")
-    clients, peers, api = (_free_port() for _ in range(3))
+    clients, peers, api = (free_port() for _ in range(3))
     with ExitStack() as running:
         etcd = f"http://127.0.0.1:{clients}"
         peer = f"http://127.0.0.1:{peers}"
@@ -111,10 +112,3 @@ def _wait(cluster: Cluster, server: subprocess.Popen[bytes], log: Path) -> None:
             return
         time.sleep(0.2)
     raise AssertionError(f"the API server is not ready: {log.read_text()[-2000:]}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runner.local.embedded import free_port
 from tests.servers.conftest import write_definitions
 from tests.servers.system import AGENTS, CLOUD, DOCS, NOBODY
 
@@ -51,20 +53,25 @@ def report_of(arguments: list[object], path: Path) -> dict[str, Any]:
     return report
 
 
-def processes_of(folder: Path) -> list[str]:
+def processes_of(folder: Path) -> dict[int, str]:
     """The command lines of processes that name `folder`, there, in their environment or by an open file."""
-    found = []
+    found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                variables = (entry / "environ").read_bytes().decode()
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                variables = (entry / "environ").read_bytes().decode(errors="replace")
                 open_files = " ".join(str(file.readlink()) for file in (entry / "fd").iterdir())
             except OSError:
                 continue
             if str(folder) in line + variables + open_files:
-                found.append(line)
+                found[int(entry.name)] = line
     return found
+
+
+def until_none_is_left(folder: Path) -> None:
+    while processes_of(folder):
+        time.sleep(0.05)
 
 
 def test_a_run_ends_when_every_issue_is_final_and_reports_what_became_of_them(small, tmp_path):
@@ -74,7 +81,7 @@ def test_a_run_ends_when_every_issue_is_final_and_reports_what_became_of_them(sm
     assert report["missions"] == {"done": 3, "declined": 0, "abstained": 1, "failed": 0}
     assert (report["lost"], report["duplicates"]) == (0, 0)
     assert report["by_agent"] == {"cloud-architect": 2, "document-ninja": 1}
-    assert processes_of(tmp_path) == []
+    assert processes_of(tmp_path) == {}
 
 
 def test_a_second_run_on_the_same_data_does_nothing_twice(small, tmp_path):
@@ -110,30 +117,42 @@ def test_a_busy_port_is_named_before_anything_is_started(small, tmp_path):
     assert not (tmp_path / "data").exists()
 
 
+def test_a_servers_port_is_none_that_an_outgoing_connection_could_take_before_it():
+    first_outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    assert all(1024 < free_port() < first_outgoing for _ in range(100))
+
+
 def test_files_that_are_not_there_are_named(small, tmp_path):
     missing = tmp_path / "missing"
     assert "missing is not a folder" in run(*small, "--agents", missing, code=1).stderr
     assert "missing" in run(*small, "--geography", missing, code=1).stderr
     assert "missing" in run(*small, "--issues", missing, code=1).stderr
-    assert processes_of(tmp_path) == []
+    assert processes_of(tmp_path) == {}
+
+
+@contextmanager
+def begun(arguments: list[object]) -> Iterator[subprocess.Popen[str]]:
+    """A run whose start is not over."""
+    # As in a terminal, also where the shell that started the tests has told its jobs to ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    started = subprocess.Popen(
+        command(*arguments), env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, process_group=0
+    )
+    signal.signal(signal.SIGINT, before)
+    with started as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.fixture
 def started(small, tmp_path) -> Iterator[subprocess.Popen[str]]:
     """A run that stays up, with its page answering."""
-    # As in a terminal, also where the shell that started the tests has told its jobs to ignore Ctrl-C.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    begun = subprocess.Popen(
-        command(*small), env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, process_group=0
-    )
-    signal.signal(signal.SIGINT, before)
-    with begun as process:
-        try:
-            while not (tmp_path / "data" / "running.json").exists():
-                assert process.poll() is None, process.stderr and process.stderr.read()
-            yield process
-        finally:
-            process.kill()
+    with begun(small) as process:
+        while not (tmp_path / "data" / "running.json").exists():
+            assert process.poll() is None, process.stderr and process.stderr.read()
+        yield process
 
 
 def test_a_second_instance_on_the_same_folder_is_refused_with_the_process_that_has_it(started, small):
@@ -144,19 +163,60 @@ def test_ctrl_c_stops_everything_and_leaves_no_process(started, tmp_path):
     os.killpg(started.pid, signal.SIGINT)  # as a terminal does: every process gets it
     assert started.wait(60) == 0
     assert started.stderr.read() == ""
-    assert processes_of(tmp_path) == []
+    assert processes_of(tmp_path) == {}
     assert not (tmp_path / "data" / "running.json").exists()
 
 
 def test_after_a_kill_of_the_whole_the_next_run_goes_on_where_it_was(started, small, tmp_path):
     started.kill()
-    started.wait(30)
-    deadline = time.monotonic() + 30
-    while left := processes_of(tmp_path):
-        assert time.monotonic() < deadline, left
-        time.sleep(0.05)
+    until_none_is_left(tmp_path)
     report = report_of(small, tmp_path / "report.json")
     assert (report["issues"], report["lost"], report["duplicates"]) == (4, 0, 0)
+
+
+def test_a_kill_of_the_whole_ends_also_what_answers_no_more(started, tmp_path):
+    frozen = [
+        pid for pid, line in processes_of(tmp_path).items() if "postgres" not in line and pid != started.pid
+    ]
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    assert len(frozen) > len(AGENTS), "the gateway, Redis and the runners"
+    started.kill()
+    until_none_is_left(tmp_path)
+
+
+MOMENTS = ("initdb", "bin/postgres", "redis-server", "runner gateway", "the first runner")
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_kill_in_the_middle_of_the_start_leaves_no_process(small, tmp_path, moment):
+    with begun(small) as process:
+        while moment not in " ".join(processes_of(tmp_path).values()):
+            if moment == "the first runner" and list(tmp_path.glob("data/logs/*[!y].log")):
+                break
+            assert process.poll() is None, process.stderr and process.stderr.read()
+        process.kill()
+        until_none_is_left(tmp_path)
+    assert report_of(small, tmp_path / "report.json")["lost"] == 0
+
+
+def test_a_runner_forked_while_its_fleet_is_killed_ends_before_it_begins(tmp_path):
+    killed = subprocess.run(
+        [sys.executable, "-m", "tests.servers.killed_fleet", str(tmp_path)], stdout=subprocess.PIPE
+    )  # which returns when nobody is left that could write to it
+    assert killed.returncode == -signal.SIGKILL
+    assert list(tmp_path.iterdir()) == [], "a runner that began has a log"
+
+
+def test_what_dies_with_its_parent_does_not_start_under_another():
+    code = (
+        "import os; from runner.local.embedded import dies_with_parent;"
+        "program = [*dies_with_parent('KILL'), 'echo', 'started']; me = os.getpid();"
+        "os.fork() and os._exit(0);"
+        "any(iter(lambda: os.getppid() != me, True));"
+        "os.execvp(program[0], program)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE).stdout == b""
 
 
 def test_operators_commands_reach_what_runs_on_a_data_folder(started, tmp_path):
