@@ -63,7 +63,7 @@ class ConfinedFiles:
 
     def write(self, path: str, content: bytes, *, new: bool, mode: int = 0o644) -> None:
         """Make a file (`new`: it may not exist yet) with its folders, or replace one and keep its mode."""
-        with self._parent(path, make=True) as (folder, name):
+        with self._parent(path, make=new) as (folder, name):
             found = _stat(folder, name)
             if new and found is not None:
                 raise Refused(f"{path} exists already; edit it, or delete it first")

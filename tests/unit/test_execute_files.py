@@ -121,6 +121,12 @@ def test_a_new_file_gets_its_folders_and_an_old_one_keeps_its_mode(checkout: Che
     assert not (checkout.tree / "src/a.txt").exists()
 
 
+def test_an_edit_in_a_folder_that_is_not_there_makes_no_folder(checkout: Checkout) -> None:
+    with pytest.raises(Refused, match="there is no folder docs/deep"):
+        checkout.files.write("docs/deep/old.md", b"new", new=False)
+    assert not (checkout.tree / "docs").exists()
+
+
 def test_a_long_file_is_refused_before_it_is_read_whole(checkout: Checkout) -> None:
     with (checkout.tree / "long").open("wb") as file:
         file.truncate(10 * 1024**3)
