@@ -47,6 +47,28 @@ def test_in_ci_a_skipped_ring_fails_the_run(checkout: Path) -> None:
     assert result.returncode == 1
 
 
+def test_in_ci_every_run_tries_the_same_examples(checkout: Path) -> None:
+    (checkout / "tests" / "unit").mkdir()
+    (checkout / "tests" / "unit" / "test_examples.py").write_text(
+        "from hypothesis import given, strategies as st\n"
+        "seen = []\n"
+        "@given(st.integers())\n"
+        "def test_examples(number):\n"
+        "    seen.append(number)\n"
+        "def test_tells():\n"
+        "    print('seen', seen)\n"
+    )
+
+    def seen(**environment: str) -> list[str]:
+        result = run_pytest(checkout, PYTEST_ADDOPTS="-rP -k 'examples or tells'", **environment)
+        return [line for line in result.stdout.splitlines() if line.startswith("seen [")]
+
+    first = seen(AGENTS_CLOUD_NO_SKIP="1")
+    assert len(first) == 1
+    assert seen(AGENTS_CLOUD_NO_SKIP="1") == first
+    assert seen() != first
+
+
 def test_in_ci_a_module_that_skips_itself_fails_the_run(checkout: Path) -> None:
     (checkout / "tests" / "unit").mkdir()
     module = checkout / "tests" / "unit" / "test_self.py"
