@@ -12,6 +12,7 @@ from errors import SettingsError
 
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
+GRAPH_SHA256 = "bdbdd0d5efdfb5be12f7acaaa3bbc19ab2b2bf27b4c3841ce28f2e36fc95e931"  # what graph.py builds
 GRAPH_VERSION = 1  # raise it with every change of graph.py that changes embeddings or the file
 VERSION = f"{WEIGHTS_SHA256[:12]}-g{GRAPH_VERSION}"
 
@@ -27,11 +28,14 @@ def prepared(cache: Path, weights: Path | None = None) -> Path:
 
     `cache` is where built graphs are kept, `weights` a folder with the original download (None: the installed
     package). Several processes may build at once: the first to finish wins and all use its result.
-    Raises SettingsError when the download is missing or is not the one that is pinned here.
+    Raises SettingsError when the download is missing, or when it or what was built is not what is pinned here.
     """
     folder = cache / f"minilm-{VERSION}"
     if not (folder / "model.onnx").is_file():
         _build(weights or _installed(), folder)
+    anew = f"delete {folder}; the next start builds it anew, with the version of onnx in requirements-gateway.txt"
+    _check(folder / "model.onnx", GRAPH_SHA256, anew)
+    _check(folder / "tokenizer.json", TOKENIZER_SHA256, anew)
     return folder
 
 
@@ -74,11 +78,11 @@ def _publish(unfinished: Path, folder: Path) -> None:
             raise
 
 
-def _check(file: Path, expected: str) -> None:
+def _check(file: Path, expected: str, remedy: str = _REMEDY) -> None:
     try:
         with file.open("rb") as stream:
             actual = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise SettingsError(f"cannot read the embedding model's {file}: {error.strerror}", _REMEDY) from error
+        raise SettingsError(f"cannot read the embedding model's {file}: {error.strerror}", remedy) from error
     if actual != expected:
-        raise SettingsError(f"{file} has sha256 {actual}, expected {expected}", _REMEDY)
+        raise SettingsError(f"{file} has sha256 {actual}, expected {expected}", remedy)

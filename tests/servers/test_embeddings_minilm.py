@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -164,6 +165,18 @@ def test_a_build_that_was_killed_leaves_nothing_that_is_taken_for_a_graph(
     (left_behind / "model.onnx").write_bytes(b"half")
     assert prepared(tmp_path) != left_behind
     assert (prepared(tmp_path) / "model.onnx").stat().st_size == (folder / "model.onnx").stat().st_size
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "tokenizer.json"])
+async def test_a_built_file_that_was_changed_is_not_loaded(tmp_path: Path, folder: Path, file: str) -> None:
+    changed = shutil.copytree(folder, tmp_path / folder.name) / file
+    content = bytearray(changed.read_bytes())
+    content[len(content) // 2] ^= 1
+    changed.write_bytes(content)
+    with pytest.raises(
+        SettingsError, match=f"{file} has sha256 .*, expected .* Fix: delete {changed.parent};"
+    ):
+        await MiniLM.open(tmp_path, None, threads=1)
 
 
 def run(code: str, *, fails: bool = False) -> subprocess.CompletedProcess[str]:
