@@ -70,6 +70,12 @@ async def open_pool(url: str, *, most: int, application: str) -> AsyncIterator[P
             pool.terminate()
 
 
+def does_not_answer(away: BaseException) -> Unavailable:
+    """What a command tells of one of AWAY."""
+    why = str(away) or type(away).__name__
+    return Unavailable(f"PostgreSQL does not answer ({why}); check DATABASE_URL and that it runs")
+
+
 @asynccontextmanager
 async def open_connection(url: str) -> AsyncIterator[Connection]:
     """One connection, for a command. Raises Unavailable where the server does not answer."""
@@ -81,9 +87,7 @@ async def open_connection(url: str) -> AsyncIterator[Connection]:
             server_settings=SERVER_SETTINGS,
         )
     except AWAY as away:
-        raise Unavailable(
-            f"PostgreSQL does not answer ({away}); check DATABASE_URL and that it runs"
-        ) from away
+        raise does_not_answer(away) from away
     try:
         yield connection
     finally:

@@ -10,17 +10,20 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from database.connect import open_pool
+from database.connect import AWAY, does_not_answer, open_pool
 from database.performance import dashboard
 
 _BAR = 40  # columns of the longest bar
 
 
-async def show_dashboard(url: str, *, as_json: bool, console: Console | None = None) -> int:
-    """Read it with the gateway's role at `url` and print it; the exit code."""
-    console = console or Console()
-    async with open_pool(url, most=1, application="dashboard") as pool:
-        data = await dashboard(pool)
+async def show_dashboard(url: str, *, as_json: bool) -> int:
+    """Read it with the gateway's role at `url` and print it; the exit code. Raises Unavailable."""
+    console = Console()
+    try:
+        async with open_pool(url, most=1, application="dashboard") as pool:
+            data = await dashboard(pool)
+    except AWAY as away:
+        raise does_not_answer(away) from away
     if as_json:
         console.print_json(json.dumps(data))
     else:

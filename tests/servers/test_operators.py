@@ -9,6 +9,8 @@ import pytest
 
 from database.missions import Mission
 from runner import operate
+from runner.cli import main
+from runner.local.embedded import free_port
 from tests.servers.system import CLOUD, DOCS, REPOSITORY, System, open_system
 
 AGENT = "cloud-architect"
@@ -71,6 +73,16 @@ async def test_a_mission_in_work_is_cancelled_and_can_be_tried_again(system: Sys
     await system.until_state(number, "done")
     await system.until_idle()
     assert len(await system.agent_comments(number)) == 1
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_dashboard_whose_database_is_away_says_so_in_one_sentence(monkeypatch, capsys, form):
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://gateway@127.0.0.1:{free_port()}/agents")
+    assert main(["dashboard", *form]) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("PostgreSQL does not answer (")
+    assert told.err.endswith("); check DATABASE_URL and that it runs\n")
 
 
 async def test_a_paused_agent_takes_nothing_while_others_work_and_goes_on_when_resumed(system: System):
