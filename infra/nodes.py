@@ -88,13 +88,20 @@ class Packing:
 def pack(pods: Sequence[Resources], free: Resources, slots: int, nodes: int) -> Packing:
     """Put `pods` on `nodes` alike nodes that have `free` and `slots` beside their DaemonSets.
 
-    Small pods go first, each to the emptiest node that can take it. The scheduler's LeastAllocated spreads
-    so too, and small pods spread first leave the worst gaps for big ones: what fits here fits in any usual order.
+    Nobody orders pods for the scheduler. Small ones first leave the worst gaps for big ones, but not always: as
+    they are listed and big ones first are tried too, and only what fits in all three orders fits.
     """
+    small_first = sorted(pods, key=lambda pod: (pod.cpu_millicores, pod.memory_mib))
+    orders = (small_first, pods, small_first[::-1])
+    return max((_put(order, free, slots, nodes) for order in orders), key=lambda packing: packing.left_over)
+
+
+def _put(pods: Sequence[Resources], free: Resources, slots: int, nodes: int) -> Packing:
+    """Each pod, in this order, to the emptiest node that can take it, as the scheduler's LeastAllocated spreads."""
     room = [(free.cpu_millicores, free.memory_mib, slots)] * nodes
     queue = [(-_emptiness(space, free), node) for node, space in enumerate(room)]
     left_over = 0
-    for pod in sorted(pods, key=lambda pod: (pod.cpu_millicores, pod.memory_mib)):
+    for pod in pods:
         passed: list[tuple[int, int]] = []
         while queue:
             entry = heapq.heappop(queue)

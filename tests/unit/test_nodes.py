@@ -96,5 +96,11 @@ def test_as_many_more_pods_fit_as_it_says_and_not_one_beyond(pods: list[Resource
     )
 
 
+def test_pods_that_fit_in_one_order_and_not_as_they_are_listed_get_another_node() -> None:
+    pods, free = [Resources(cpu, 64) for cpu in (200, 350, 700, 500, 700)], Resources(1400, 4000)
+    assert nodes_for(sorted(pods, key=lambda pod: pod.cpu_millicores), free, 30, 0, 10) == 2
+    assert nodes_for(pods, free, 30, 0, 10) == 3
+
+
 def test_pods_larger_than_a_node_fit_on_no_number_of_nodes() -> None:
     assert nodes_for([Resources(4000, 64)], Resources(1730, 4000), 30, 0, 100) is None
