@@ -12,7 +12,7 @@ from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from signal import SIGINT, SIGKILL, SIGTERM
+from signal import SIGINT, SIGKILL, SIGSTOP, SIGTERM
 
 import asyncpg
 import redis.asyncio
@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 
 from errors import InputError, Unavailable
 
-START_SECONDS = 30.0
+START_SECONDS = 90.0  # a busy machine recovers a killed server's data slowly
 STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.02
 
@@ -111,8 +111,18 @@ class EmbeddedPostgres:
         await _end(self._process, SIGINT)
 
     async def kill(self) -> None:
-        """As a power cut would (for tests)."""
+        """As a power cut would (for tests): its sessions too, which would outlive it and keep it from starting."""
+        if self._process is None or self._process.returncode is not None:
+            return
+        server = self._process.pid
+        os.kill(server, SIGSTOP)  # it starts no other
+        sessions = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+        for session in map(int, sessions):
+            with suppress(ProcessLookupError):
+                os.kill(session, SIGKILL)
         await _end(self._process, SIGKILL)
+        while any(_runs(session) for session in sessions):
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def _initialise(self) -> None:
         password_file = self.folder.parent / "initdb-password"
@@ -160,15 +170,16 @@ class EmbeddedPostgres:
 
     async def _wait_until_ready(self) -> None:
         assert self._process is not None
-        async with asyncio.timeout(START_SECONDS):
-            while self._process.returncode is None:
-                try:
-                    connection = await asyncpg.connect(self.superuser_url, timeout=2)
-                except (OSError, asyncpg.PostgresError, TimeoutError):
-                    await asyncio.sleep(_POLL_SECONDS)
-                else:
-                    await connection.close()
-                    return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(START_SECONDS):
+                while self._process.returncode is None:
+                    try:
+                        connection = await asyncpg.connect(self.superuser_url, timeout=2)
+                    except (OSError, asyncpg.PostgresError, TimeoutError):
+                        await asyncio.sleep(_POLL_SECONDS)
+                    else:
+                        await connection.close()
+                        return
         raise Unavailable(f"PostgreSQL did not start; see {self.folder.parent / 'postgres.log'}")
 
 
@@ -205,14 +216,15 @@ class EmbeddedRedis:
                 stderr=STDOUT,
                 start_new_session=True,
             )
-        async with asyncio.timeout(START_SECONDS), redis.asyncio.from_url(self.url) as client:
-            while self._process.returncode is None:
-                try:
-                    await client.ping()
-                except (RedisError, OSError):
-                    await asyncio.sleep(_POLL_SECONDS)
-                else:
-                    return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(START_SECONDS), redis.asyncio.from_url(self.url) as client:
+                while self._process.returncode is None:
+                    try:
+                        await client.ping()
+                    except (RedisError, OSError):
+                        await asyncio.sleep(_POLL_SECONDS)
+                    else:
+                        return
         raise Unavailable(f"Redis did not start; see {self.folder.parent / 'redis.log'}")
 
     async def stop(self) -> None:
@@ -220,6 +232,13 @@ class EmbeddedRedis:
 
     async def kill(self) -> None:
         await _end(self._process, SIGKILL)
+
+
+def _runs(pid: str) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/status").read_text().partition("State:")[2].lstrip()[:1]
+    except OSError:
+        return False
 
 
 async def _end(process: Process | None, signal: int) -> None:

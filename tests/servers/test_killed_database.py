@@ -95,6 +95,20 @@ async def kill_when_blocked(database: Database, lock: str, running: Awaitable[ob
     await database.server.start()
 
 
+async def test_a_server_that_is_killed_beside_a_busy_session_starts_again(server):
+    busy = await asyncpg.connect(server.superuser_url)
+    counting = asyncio.create_task(busy.fetchval("SELECT count(*) FROM generate_series(1, 200000000)"))
+    async with open_connection(server.superuser_url) as watcher:
+        while not await watcher.fetchval(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE query ~ '^SELECT count')"
+        ):
+            pass
+        await server.kill()
+    with pytest.raises(asyncpg.PostgresConnectionError):
+        await counting
+    await server.start()
+
+
 async def counts(database: Database) -> dict[str, int]:
     async with open_owner(database.url("agents_owner")) as owner:
         return await everything(owner)
