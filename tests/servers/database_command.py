@@ -24,7 +24,7 @@ async def command(database: Database, *arguments: str, **variables: str) -> tupl
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await asyncio.wait_for(process.communicate(), 60)
+    out, err = await asyncio.wait_for(process.communicate(), 110)
     return process.returncode, out.decode(), err.decode()
 
 
@@ -34,6 +34,6 @@ _BLOCKED = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
 
 async def until_blocked(connection: Connection) -> None:
     """Return when some session of the server waits for a lock that another one holds."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         while not await connection.fetchval(_BLOCKED):
             await asyncio.sleep(0.01)

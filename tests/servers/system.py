@@ -104,7 +104,7 @@ class System:
         for stop, _ in tasks:
             stop.set()
         for _, task in tasks:
-            await asyncio.wait_for(task, 20)
+            await asyncio.wait_for(task, 100)
 
     async def missions(self) -> list[Any]:
         return await self.gateway.fetch("SELECT * FROM missions ORDER BY accepted_at")
@@ -130,7 +130,7 @@ class System:
         )
         await self.github.sent()
 
-    async def until(self, sql: str, *arguments: object, seconds: float = 30) -> None:
+    async def until(self, sql: str, *arguments: object, seconds: float = 100) -> None:
         """Wait for a state of the database."""
         async with asyncio.timeout(seconds):
             while True:

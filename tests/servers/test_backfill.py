@@ -364,7 +364,7 @@ async def test_a_load_looks_memories_up_by_index_though_there_were_none_when_it_
         "SELECT seq_scan, idx_scan FROM pg_stat_user_tables"
         " WHERE relname ~ '^agent_memories_[0-9]+$' AND seq_scan + idx_scan > 900"
     )
-    async with database.connect("agents_owner") as owner, asyncio.timeout(30):
+    async with database.connect("agents_owner") as owner, asyncio.timeout(100):
         while (scans := await owner.fetchrow(counts)) is None:  # statistics come when a session ends
             await asyncio.sleep(0.05)
     assert scans["seq_scan"] < 100, scans

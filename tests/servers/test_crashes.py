@@ -67,7 +67,7 @@ async def test_a_runner_killed_at_any_step_leaves_one_outcome_and_one_comment(sy
     number = system.github.open_issue(REPOSITORY, CLOUD, author="alice")
     variables = system.runner_variables("cloud-architect", LEASE_SECONDS="1")
     async with process("-m", "tests.servers.crashing_runner", step, **variables) as runner:
-        assert await asyncio.wait_for(runner.wait(), 30) == -signal.SIGKILL
+        assert await asyncio.wait_for(runner.wait(), 100) == -signal.SIGKILL
     system.start_runner("cloud-architect")
     await assert_each_issue_was_worked_once(system, [number])
 
@@ -116,7 +116,7 @@ async def test_a_gateway_killed_while_it_takes_and_answers_loses_and_doubles_not
 
 
 async def until_listening(port: int) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -152,7 +152,7 @@ def test_two_processes_that_build_at_once_end_with_one_whole_graph(tmp_path: Pat
     command = [sys.executable, "-m", "database.embeddings"]
     environment = {"EMBEDDING_CACHE": str(tmp_path), "PATH": ""}
     builders = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) for _ in range(2)]
-    outputs = [builder.communicate(timeout=60)[0].decode().strip() for builder in builders]
+    outputs = [builder.communicate(timeout=110)[0].decode().strip() for builder in builders]
     assert outputs == [str(tmp_path / f"minilm-{VERSION}")] * 2
     assert [entry.name for entry in tmp_path.iterdir()] == [f"minilm-{VERSION}"]
 
@@ -181,7 +181,7 @@ async def test_a_built_file_that_was_changed_is_not_loaded(tmp_path: Path, folde
 
 def run(code: str, *, fails: bool = False) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=110, check=False
     )
     assert (done.returncode != 0) == fails, done.stderr
     return done

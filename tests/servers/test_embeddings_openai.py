@@ -210,7 +210,7 @@ async def test_a_used_up_quota_is_not_retried(api: Api, opened: OpenAIEmbedder) 
 
 
 async def test_a_server_that_is_silent_is_given_up(api: Api, opened: OpenAIEmbedder) -> None:
-    opened._client = opened._client.with_options(timeout=0.05)
+    opened._client = opened._client.with_options(timeout=1.0)
     api.silent = True
     with pytest.raises(Unavailable, match="no answer in time"):
         await opened.embed(["one"])

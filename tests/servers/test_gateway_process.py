@@ -70,7 +70,7 @@ async def test_a_stop_at_any_moment_of_the_start_ends_the_gateway(variables):
         for _ in range(turns):
             await asyncio.sleep(0)
         stop.set()
-        done, _ = await asyncio.wait([gateway], timeout=15)
+        done, _ = await asyncio.wait([gateway], timeout=100)
         assert done, f"stopped after {turns} turns, it still runs"
         gateway.result()
 
@@ -81,7 +81,7 @@ async def test_a_gateway_that_waits_for_its_database_can_be_stopped(variables):
     stop = asyncio.Event()
     gateway = await opened_gateway(settings, stop)
     stop.set()
-    await asyncio.wait_for(gateway, 15)
+    await asyncio.wait_for(gateway, 100)
 
 
 @pytest.mark.parametrize("turns", range(6))
@@ -100,7 +100,7 @@ async def test_a_stop_that_comes_together_with_a_wake_up_is_not_lost(turns):
     for _ in range(turns):
         await asyncio.sleep(0)
     loop.cancel()
-    done, _ = await asyncio.wait([loop], timeout=1)
+    done, _ = await asyncio.wait([loop], timeout=100)
     assert done, "the loop lost its cancellation"
 
 
@@ -117,7 +117,7 @@ async def test_a_loop_of_the_gateway_ends_though_a_library_swallowed_its_cancell
     loop = asyncio.create_task(gateway._loop("test", partial(swallow, begun), 3600.0))
     await begun.wait()
     loop.cancel()
-    done, _ = await asyncio.wait([loop], timeout=5)
+    done, _ = await asyncio.wait([loop], timeout=100)
     assert done
 
 
@@ -128,7 +128,7 @@ async def test_a_runner_stops_telling_that_it_lives_though_a_library_swallowed_t
     telling = asyncio.create_task(_tell_presence(client, settings, Health(), 8080))
     await begun.wait()
     telling.cancel()
-    done, _ = await asyncio.wait([telling], timeout=5)
+    done, _ = await asyncio.wait([telling], timeout=100)
     assert done
 
 

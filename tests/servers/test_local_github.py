@@ -758,7 +758,7 @@ def test_alone_it_explains_what_is_missing(tmp_path: Path) -> None:
         "--webhook",
         "http://127.0.0.1:1",
     ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 1
     assert (
         done.stderr == "--webhook without --secret-file. Fix: give the file with the secret for signatures\n"

@@ -29,7 +29,7 @@ def command(*arguments: object) -> list[str]:
 
 
 def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command(*arguments), env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command(*arguments), env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     return done
@@ -161,7 +161,7 @@ def test_a_second_instance_on_the_same_folder_is_refused_with_the_process_that_h
 
 def test_ctrl_c_stops_everything_and_leaves_no_process(started, tmp_path):
     os.killpg(started.pid, signal.SIGINT)  # as a terminal does: every process gets it
-    assert started.wait(60) == 0
+    assert started.wait() == 0
     assert started.stderr.read() == ""
     assert processes_of(tmp_path) == {}
     assert not (tmp_path / "data" / "running.json").exists()
@@ -238,7 +238,7 @@ def test_operators_commands_reach_what_runs_on_a_data_folder(started, tmp_path):
     assert "is no mission" in operate("retry", "xyz")
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_the_real_issues_all_end_once_and_are_routed_alike_in_two_runs(real, tmp_path):
     reports = []
     for attempt in ("first", "second"):

@@ -267,7 +267,7 @@ async def _store_until_killed(database: Database, server: EmbeddedPostgres) -> i
 
     async with database.pool("gateway", most=4) as pool:
         writers = [asyncio.create_task(store(writer)) for writer in range(4)]
-        await asyncio.wait_for(enough.wait(), 60)
+        await asyncio.wait_for(enough.wait(), 100)
         await server.kill()
         ended = await asyncio.gather(*writers, return_exceptions=True)
     assert all(isinstance(each, Exception) for each in ended)

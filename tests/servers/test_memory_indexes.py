@@ -97,7 +97,7 @@ async def test_only_a_large_partition_gets_an_index_and_recall_uses_it_and_finds
 
 async def until_used(database: Database, name: str, times: int) -> int:
     """How often the index was scanned, once it is `times` or more."""
-    async with database.connect("agents_owner") as owner, asyncio.timeout(30):
+    async with database.connect("agents_owner") as owner, asyncio.timeout(100):
         while True:
             scans: int = await owner.fetchval(
                 "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = $1", name
@@ -214,7 +214,7 @@ async def test_nobody_waits_while_an_index_is_made_or_dropped(grown):
             building = asyncio.create_task(maintain_indexes(owner, above=above))
             await until_blocked(slow)
             assert not building.done()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(100):
                 memory = await remember(
                     gateway, AGENT, "written meanwhile", embedded=vector(1), mission=uuid4()
                 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
@@ -39,17 +38,15 @@ async def test_what_is_not_finished_within_the_drain_is_given_back_and_worked_by
     system: System,
 ):
     hanging = Hanging()
-    stop = system.start_runner(AGENT, hanging, LEASE_SECONDS="60", DRAIN_SECONDS="0.2")
+    stop = system.start_runner(AGENT, hanging, LEASE_SECONDS="3600", DRAIN_SECONDS="0.2")
     number = system.github.open_issue(REPOSITORY, CLOUD, author="alice")
     await hanging.began.wait()
     stop.set()
     mission = await system.until_state(number, "queued")
     assert (mission["attempts"], mission["reason"]) == (0, "given back by its runner")
 
-    given_back = time.monotonic()
     system.start_runner(AGENT)
-    await system.until_state(number, "done")
-    assert time.monotonic() - given_back < 30, "the lease of 60 s is not waited for"
+    await system.until_state(number, "done")  # long before the lease of an hour would have ended
     await system.until_idle()
     assert len(await system.agent_comments(number)) == 1
 

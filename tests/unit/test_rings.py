@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.timeout(300)  # tests that run tests
 CONFTEST = Path(__file__).parent.parent / "conftest.py"
 
 
@@ -27,7 +28,7 @@ def run_pytest(checkout: Path, **environment: str) -> subprocess.CompletedProces
     env = {k: v for k, v in os.environ.items() if k != "AGENTS_CLOUD_NO_SKIP"}
     env |= {"PATH": str(checkout.parent / "nothing")} | environment
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
-    return subprocess.run(command, cwd=checkout, env=env, capture_output=True, text=True, timeout=25)
+    return subprocess.run(command, cwd=checkout, env=env, capture_output=True, text=True, timeout=100)
 
 
 def test_a_ring_without_its_program_is_skipped_with_one_line_that_says_how_to_get_it(checkout: Path) -> None:
