@@ -18,7 +18,7 @@ from typing import Any
 
 import aiohttp
 
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 100.0
 _FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     " --disable-component-update --disable-sync --disable-dev-shm-usage --force-color-profile=srgb"

@@ -21,7 +21,8 @@ class Reply:
     body: bytes
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-    delay: float = 0
+    held: asyncio.Event | None = None
+    """The answer is kept back until this is set."""
 
 
 Step = Reply | Callable[[Request], Reply]
@@ -121,7 +122,8 @@ class ScriptedModel:
         self.requests.append(json.loads(body))
         self.asked.set()
         reply = step if isinstance(step, Reply) else step(self.requests[-1])
-        await asyncio.sleep(reply.delay)
+        if reply.held is not None:
+            await reply.held.wait()
         return web.Response(body=reply.body, status=reply.status, headers=dict(reply.headers))
 
     async def _elsewhere(self, request: web.Request) -> web.Response:

@@ -742,7 +742,7 @@ def test_it_runs_alone_and_stops_on_a_signal(tmp_path: Path) -> None:
         assert process.stdout.readline().startswith("The local GitHub listens on http://127.0.0.1:")
         assert (tmp_path / "token").stat().st_mode & 0o077 == 0
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait() == 0
     finally:
         process.kill()
         process.communicate()

@@ -254,11 +254,11 @@ async def test_a_refused_request_is_not_tried_again(bench: Bench, status: int) -
 
 
 async def test_a_slow_answer_is_given_up_and_counted_in_full(bench: Bench) -> None:
-    slow = Reply(finish().body, delay=30)
-    limits = CallLimits(seconds=0.2, tries=2, first_pause=0.01)
+    slow = Reply(finish().body, held=asyncio.Event())
+    limits = CallLimits(seconds=1, tries=2, first_pause=0.01)
     error, _ = await bench.fail(task(), slow, calls=limits)
     assert isinstance(error, Unavailable)
-    assert "within 0.2 s" in str(error)
+    assert "within 1 s" in str(error)
     assert len(bench.wallet.settled) == 2
     assert all(usd > CALL_USD for usd in bench.wallet.settled.values())
 
@@ -272,7 +272,7 @@ async def test_an_endpoint_that_cannot_be_reached_costs_nothing(bench: Bench) ->
 
 
 async def test_an_endless_answer_is_cut_off(bench: Bench) -> None:
-    limits = CallLimits(seconds=5, answer_bytes=100_000)
+    limits = CallLimits(seconds=60, answer_bytes=100_000)
     error, _ = await bench.fail(task(), message("x" * 1_000_000), calls=limits)
     assert str(error) == "the model's answer is too long"
     assert bench.wallet.total > CALL_USD
@@ -368,7 +368,7 @@ async def test_turns_and_tokens_and_time_are_limited(bench: Bench) -> None:
     assert "3 turns left" in str(model.requests[-1]["messages"])
     error, _ = await bench.fail(task("create"), *steps, talk=TalkLimits(tokens=2_000))
     assert str(error) == "no result within 2000 tokens"
-    error, _ = await bench.fail(task(), Reply(b"", delay=30), mission_seconds=0.3)
+    error, _ = await bench.fail(task(), Reply(b"", held=asyncio.Event()), mission_seconds=0.3)
     assert str(error) == "no result within 0.3 s"
     assert bench.left_behind() == []
 
@@ -585,7 +585,7 @@ async def test_what_a_shell_changed_is_proposed_without_its_leftovers(bench: Ben
 
 
 async def test_a_cancelled_mission_counts_its_call_in_full_and_leaves_nothing(bench: Bench) -> None:
-    async with ScriptedModel(Reply(b"", delay=30)) as model:
+    async with ScriptedModel(Reply(b"", held=asyncio.Event())) as model:
         work = asyncio.create_task(bench.executor(model).execute(task("view")))
         await model.asked.wait()
         work.cancel()
@@ -597,7 +597,8 @@ async def test_a_cancelled_mission_counts_its_call_in_full_and_leaves_nothing(be
 
 
 async def test_what_a_killed_runner_left_is_removed_and_a_living_one_keeps_its_checkout(bench: Bench) -> None:
-    async with ScriptedModel(Reply(finish().body, delay=0.5)) as model, ScriptedModel(finish()) as other:
+    go = asyncio.Event()
+    async with ScriptedModel(Reply(finish().body, held=go)) as model, ScriptedModel(finish()) as other:
         alive = asyncio.create_task(bench.executor(model).execute(task("view")))
         await model.asked.wait()
         stale = bench.folder / "11111111-1111-1111-1111-111111111111-dead"
@@ -605,6 +606,7 @@ async def test_what_a_killed_runner_left_is_removed_and_a_living_one_keeps_its_c
         await bench.executor(other).execute(task("view"))
         assert not stale.exists()
         assert len(bench.left_behind()) == 1
+        go.set()
         assert (await alive).success
     assert bench.left_behind() == []
 
