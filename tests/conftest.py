@@ -43,12 +43,12 @@ class Ring:
 GO = "install Go 1.26 or newer (https://go.dev/dl)"
 # What never ends is ended; a busy machine is not. The first test of a Go ring also builds its tools.
 RINGS = (
-    Ring("unit", 120),
-    Ring("servers", 300),
+    Ring("unit", 300),
+    Ring("servers", 600),
     Ring("engine", 1800, (("pulumi", "go"),), f"{GO}, from which the Pulumi CLI is built"),
     Ring("cluster", 1800, (("go",), ("kubectl",)), f"{GO} and apt-get install kubernetes-client"),
     Ring("containers", 900, (("podman",),), "apt-get install podman buildah runc debootstrap"),
-    Ring("browser", 300, (("chromium", "chromium-browser", "google-chrome"),), "apt-get install chromium"),
+    Ring("browser", 600, (("chromium", "chromium-browser", "google-chrome"),), "apt-get install chromium"),
 )
 
 
