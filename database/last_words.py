@@ -19,7 +19,7 @@ class Word:
     repository: str
     number: int
     topic: str
-    """`state`, `label <name>`, `merge`, or `verdict <mission>` for what judges an outcome."""
+    """`state`, `label <name>`, `agent`, `merge`, or `verdict <mission>` for what judges an outcome."""
     said: str
     at: datetime
 

@@ -12,7 +12,15 @@ from database.connect import Connection
 _STAY = ("schema_migrations", "imports")
 # A fresh deployment has rows here that nobody would miss; rows in any other table are somebody's data.
 SEEDED = frozenset(
-    {"agents", "agent_performance", "agent_deployments", "spending_caps", "pauses", "embedding_model"}
+    {
+        "agents",
+        "agent_performance",
+        "agent_deployments",
+        "spending_caps",
+        "pauses",
+        "embedding_model",
+        "reconciled",
+    }
 )
 
 # Generated columns are made again; identity columns number rows anew, in the same order.

@@ -7,7 +7,7 @@ CREATE TABLE reconciled (repository text PRIMARY KEY, looked_until timestamptz N
 CREATE TABLE last_words (
     repository text NOT NULL,
     number integer NOT NULL,  -- of the issue or pull request
-    topic text NOT NULL,  -- state, label <name>, merge, verdict <mission>
+    topic text NOT NULL,  -- state, label <name>, agent, merge, verdict <mission>
     said text NOT NULL,  -- of a merge, its commit
     said_at timestamptz NOT NULL,  -- GitHub's clock
     PRIMARY KEY (repository, number, topic)

@@ -17,7 +17,7 @@ from database.control import (
     supersede_mission,
 )
 from database.inbox import Delivery
-from database.last_words import hear
+from database.last_words import Word, hear
 from database.memory import Embedded
 from database.missions import LIVE, Effect, NewMission, add_effects, add_mission
 from errors import InputError
@@ -112,9 +112,13 @@ class Intake:
         embedding: Embedded | None,
     ) -> str:
         label = str(_section(payload, "label").get("name") or "")
+        at = moment_of(_section(payload, "issue"), "updated_at")
         if label.startswith(OUTCOME_LABEL):
-            at = moment_of(_section(payload, "issue"), "updated_at")
             return await learn_from_issue(connection, issue, label, sender.login, "", at)
+        if label.startswith(AGENT_LABEL) and at is not None:
+            choice = Word(issue.repository, issue.number, "agent", label, at)
+            if not await hear(connection, choice):
+                return f"label {label[:50]}: a later one chose the agent"
         latest = await latest_mission(connection, issue.repository, issue.number)
         chosen = (
             self.matchers.named(label.removeprefix(AGENT_LABEL)) if label.startswith(AGENT_LABEL) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +21,7 @@ LATER = "a later word judged it"
 
 
 async def learn_from_issue(
-    connection: Connection, issue: Issue, event: str, person: str, state_reason: str, at: datetime
+    connection: Connection, issue: Issue, event: str, person: str, state_reason: str, at: datetime | None
 ) -> str:
     """Judge the outcome of `issue` by `event`: closed, reopened, or one of the outcome labels."""
     if event == "closed" and state_reason != "completed":
@@ -76,13 +76,14 @@ async def learn_from_pull_request(
 
 
 async def _take_back(
-    connection: Connection, repository: str, number: int, body: str, by: str, at: datetime
+    connection: Connection, repository: str, number: int, body: str, by: str, at: datetime | None
 ) -> list[str]:
     """What pull request `number` reverts is no success any more."""
     reverted = reverted_by(body, repository)
     numbers = {*reverted.numbers, *await merged_as(connection, repository, reverted.commits)} - {number}
     # A history file may bring its work later.
-    await note_reverts(connection, repository, [Revert(each, number, at) for each in sorted(numbers)])
+    reverts = [Revert(each, number, at or datetime.now(UTC)) for each in sorted(numbers)]
+    await note_reverts(connection, repository, reverts)
     words = []
     for each in sorted(numbers):
         work = await mission_of_pull_request(connection, repository, each)
@@ -97,10 +98,10 @@ async def _take_back(
 
 
 async def _is_last(
-    connection: Connection, repository: str, number: int, mission: UUID, said: str, at: datetime
+    connection: Connection, repository: str, number: int, mission: UUID, said: str, at: datetime | None
 ) -> bool:
     """Whether nothing later judged a mission on issue `number`: a closing may be heard after a revert of its work."""
-    return await hear(connection, Word(repository, number, f"verdict {mission}", said, at))
+    return at is None or await hear(connection, Word(repository, number, f"verdict {mission}", said, at))
 
 
 def _verdict(changed: bool, succeeded: bool) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,11 +17,14 @@ from runner.gateway.lost_events import Lost, comment_before, lost_events
 from runner.gateway.webhook import storable
 from runner.geography import Geography, Zone
 from runner.github import GitHub
+from runner.github.calls import MAX_EVENTS
 
 log = logging.getLogger(__name__)
 
 # Overlaps with the pass before, because GitHub's clock and ours differ.
 _OVERLAP = timedelta(minutes=5)
+# A webhook may still be on its way; the next pass looks again.
+_ON_ITS_WAY = timedelta(seconds=10)
 _FIRST_LOOK = timedelta(days=1)
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('reconcile'))"
 _UNLOCK = "SELECT pg_advisory_unlock(hashtext('reconcile'))"
@@ -63,7 +66,7 @@ async def reconcile(pool: Pool, github: GitHub, geography: Geography, zone: Zone
                 began = datetime.now(UTC)
                 since = began - _FIRST_LOOK if looked_until is None else looked_until - _OVERLAP
                 try:
-                    found += await _reconcile_one(connection, github, repository, since)
+                    found += await _reconcile_one(connection, github, repository, since, began - _ON_ITS_WAY)
                 except GitHubError as refused:
                     if refused.status not in (403, 404):  # the App was taken off this repository
                         log.error("%s cannot be looked through for lost events: %s", repository, refused)
@@ -79,9 +82,16 @@ async def reconcile(pool: Pool, github: GitHub, geography: Geography, zone: Zone
             await connection.execute(_UNLOCK)
 
 
-async def _reconcile_one(connection: Connection, github: GitHub, repository: str, since: datetime) -> int:
+async def _reconcile_one(
+    connection: Connection, github: GitHub, repository: str, since: datetime, until: datetime
+) -> int:
     issues = await github.open_issues(repository, since)
     events = await github.repository_events(repository, since)
+    if len(events) == MAX_EVENTS:
+        log.error(
+            "%s: of what happened since %s only the newest %s events count", repository, since, MAX_EVENTS
+        )
+    repository = _spelled(repository, [*issues, *(event.issue for event in events)])
     numbers = {int(issue["number"]) for issue in issues} | {event.number for event in events}
     known = {row["issue_number"] for row in await connection.fetch(_KNOWN, repository, list(numbers))}
     erased = await erased_numbers(connection, repository, numbers)
@@ -94,7 +104,8 @@ async def _reconcile_one(connection: Connection, github: GitHub, repository: str
     told = [
         event
         for event in events
-        if event.number not in erased
+        if event.at <= until
+        and event.number not in erased
         and not _is_erased(people, event.issue)
         and not people.wrote(str(event.actor.get("login") or ""), event.at)
     ]
@@ -120,6 +131,15 @@ async def _store_new(
             lost = Lost.of_issue("labeled", issue, sender=sender, label={"name": label})
             await _store(connection, repository, lost)
     return new
+
+
+def _spelled(repository: str, items: Iterable[Mapping[str, Any]]) -> str:
+    """The name as GitHub writes it, under which its deliveries are stored."""
+    for item in items:
+        name = "/".join(str(item.get("repository_url") or "").split("/")[-2:])
+        if name.lower() == repository.lower():
+            return name
+    return repository
 
 
 def _is_erased(people: ErasedPeople, item: Mapping[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from database.erased import moment
@@ -34,7 +34,7 @@ def word_of(delivery: Delivery) -> Word | None:
     if topic == "merge":
         said = str(item.get("merge_commit_sha") or "merged") if item.get("merged") else "closed"
     at = moment_of(item, "closed_at" if action == "closed" else "updated_at")
-    return Word(delivery.repository, number, topic, said, at)
+    return None if at is None else Word(delivery.repository, number, topic, said, at)
 
 
 def label_topic(name: str) -> str:
@@ -42,6 +42,6 @@ def label_topic(name: str) -> str:
     return f"label {name.lower()[:100]}"
 
 
-def moment_of(item: Mapping[str, Any], field: str) -> datetime:
-    """When GitHub says that it was; now where it does not say."""
-    return moment(item.get(field)) or datetime.now(UTC)
+def moment_of(item: Mapping[str, Any], field: str) -> datetime | None:
+    """When GitHub says that it was; a payload that somebody made may lack it, and is taken in the order it comes."""
+    return moment(item.get(field))

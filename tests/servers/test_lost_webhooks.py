@@ -19,6 +19,7 @@ from tests.servers.github_fixtures import client_of
 from tests.servers.system import CLOUD, DOCS, NOBODY, REPOSITORY, System, open_system
 
 MINUTES, HOURS = 60.0, 3600.0
+NO_SETTINGS = Geography(())
 
 
 @dataclass(slots=True)
@@ -63,10 +64,10 @@ class Outage:
         await self.github.sent()
         self.github.faults.clear()
 
-    async def look(self) -> int:
+    async def look(self, geography: Geography = NO_SETTINGS) -> int:
         """One pass of the gateway, and all that follows from it; how much it found."""
         async with client_of(self.github) as client:
-            found = await reconcile(self.system.gateway, client, Geography(()), "US")
+            found = await reconcile(self.system.gateway, client, geography, "US")
         await self.system.until_idle()
         return found
 
@@ -131,6 +132,27 @@ async def test_a_repository_is_looked_through_from_where_the_last_pass_began(out
     looked = await outage.system.gateway.fetchval(query)
     await outage.look()
     assert await outage.system.gateway.fetchval(query) > looked
+
+
+async def test_the_first_look_at_a_repository_goes_back_a_day(outage: Outage):
+    await outage.finished()
+    outage.time.ago = 26 * HOURS
+    await outage.lost(lambda: outage.github.open_issue(REPOSITORY, DOCS, author="alice"))
+    outage.time.ago = 23 * HOURS
+    await outage.lost(lambda: outage.github.open_issue(REPOSITORY, CLOUD, author="alice"))
+    assert await outage.look() == 1
+    assert [row["issue_number"] for row in await outage.system.missions()] == [1, 3]
+
+
+async def test_a_repository_that_is_written_otherwise_in_the_settings_is_the_same_one(outage: Outage):
+    await outage.finished()
+    geography = Geography((), {"octo/planets": "US"})
+    await outage.lost(lambda: outage.github.open_issue("Octo/Planets", CLOUD, author="alice"))
+    assert await outage.look(geography) == 1
+    (row,) = outage.github.state.store.rows("SELECT id FROM deliveries WHERE status_code = 502")
+    outage.github.state.deliveries.redeliver(row["id"])
+    await outage.system.until_idle()
+    assert [row["repository"] for row in await outage.system.missions()] == [REPOSITORY, "Octo/Planets"]
 
 
 async def test_a_pass_that_fails_is_made_again_from_the_same_moment(outage: Outage):
@@ -264,6 +286,17 @@ async def test_a_lost_label_names_the_agent(outage: Outage):
     assert (await outage.system.until_state(number, "done"))["agent_name"] == "document-ninja"
 
 
+async def test_a_lost_label_does_not_overrule_a_later_one_that_was_heard(outage: Outage):
+    number = outage.github.open_issue(REPOSITORY, NOBODY, author="alice")
+    await outage.system.until_state(number, "abstained")
+    await outage.lost(lambda: outage.github.label(REPOSITORY, number, "agent:document-ninja", "alice"))
+    outage.github.label(REPOSITORY, number, "agent:database-expert", "alice")
+    await outage.system.until_state(number, "done")
+    await outage.look()
+    agents = [row["agent_name"] for row in await outage.system.missions()]
+    assert agents == [None, "database-expert"]
+
+
 async def test_a_lost_outcome_label_counts_and_an_earlier_one_than_what_was_heard_does_not(outage: Outage):
     number = await outage.finished()
     await outage.lost(lambda: outage.github.label(REPOSITORY, number, "outcome:success", "alice"))
@@ -286,7 +319,7 @@ async def test_a_lost_label_by_someone_who_may_spend_lets_paid_work_start(databa
         outage = Outage(system, Time())
         await outage.lost(lambda: system.github.label(REPOSITORY, number, "approved", "owner"))
         async with client_of(system.github) as client:
-            assert await reconcile(system.gateway, client, Geography(()), "US") == 1
+            assert await reconcile(system.gateway, client, NO_SETTINGS, "US") == 1
         assert (await system.until_state(number, "queued"))["approved_by"] == "owner"
 
 
@@ -353,6 +386,18 @@ async def test_a_lost_closing_of_an_unmerged_pull_request_refutes_the_work(outag
         outage.github.faults.clear()
     assert await outage.look() == 1
     assert await outage.outcome(number) == "failed"
+
+
+async def test_webhooks_that_arrive_in_the_wrong_order_end_as_those_in_the_right_one(outage: Outage):
+    number = await outage.finished()
+    await outage.lost(lambda: outage.github.close(REPOSITORY, number, "completed", "alice"))
+    outage.github.reopen(REPOSITORY, number, "alice")
+    await outage.system.until_idle()
+    for row in outage.github.state.store.rows("SELECT id FROM deliveries WHERE status_code = 502"):
+        outage.github.state.deliveries.redeliver(row["id"])
+    await outage.system.until_idle()
+    states = await outage.system.gateway.fetch("SELECT state FROM agent_memories ORDER BY created_at")
+    assert [row["state"] for row in states] == ["failed", "pending"]
 
 
 async def test_a_webhook_that_is_redelivered_after_the_pass_changes_nothing(outage: Outage):

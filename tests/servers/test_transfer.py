@@ -163,6 +163,15 @@ async def test_every_table_of_the_schema_moves_or_says_why_not(source, tmp_path)
         assert set(await everything(owner)) - moved == {"schema_migrations", "imports"}
 
 
+async def test_a_target_whose_gateway_has_looked_for_lost_webhooks_already_is_still_empty(
+    source, target, tmp_path
+):
+    async with target.connect("gateway") as gateway:
+        await gateway.execute("INSERT INTO reconciled VALUES ('octo/moons', now())")
+    await exported(source, tmp_path / "all.zip")
+    assert await imported(target, tmp_path / "all.zip")
+
+
 async def test_agents_are_registered_on_arrival_and_see_their_own_rows_alone(source, target, tmp_path):
     await exported(source, tmp_path / "all.zip")
     await imported(target, tmp_path / "all.zip")
