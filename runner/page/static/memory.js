@@ -20,10 +20,15 @@ const range = (low, high) => `${whole(low)} to ${whole(high)} %`;
 function showTotals({ agents, hit_rate: hits, learning: { effect } }) {
   const sum = (key) => agents.reduce((total, agent) => total + agent[key], 0);
   const share = (value) => (value === null ? "–" : `${whole(value)} %`);
+  const possible = ({ works, asked }) => {
+    if (works) return [share(hits.related_rate), `of ${plural(works, "proven work")} have an earlier related one`];
+    if (asked) return [share(hits.knew_something_rate), `of ${plural(asked, "mission")} had any proven work to recall`];
+    return ["–", "nobody has asked yet"];
+  };
   const surely = (low, high) => (low === null ? "too few missions to tell" : `95 %: ${range(low, high)}`);
   const totals = [
     ["Memory hits", share(hits.rate), hits.asked ? `${count(hits.hits)} of ${plural(hits.asked, "mission")} that asked` : "nobody has asked yet"],
-    ["Possible", share(hits.related_rate), hits.works ? `of ${plural(hits.works, "proven work")} have an earlier related one` : "nothing is proven yet"],
+    ["Possible", ...possible(hits)],
     ["Time saved by memory", share(effect.time_saved), surely(effect.time_saved_low, effect.time_saved_high)],
     ["Success gained", effect.success_gained === null ? "–" : `${whole(effect.success_gained)} points`, surely(effect.success_gained_low, effect.success_gained_high)],
     ["Proven works", count(sum("successes")), `${plural(sum("vectors"), "vector")} stored`],

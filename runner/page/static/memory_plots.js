@@ -28,7 +28,7 @@ function hitPlot(width, hits) {
   const rows = [
     { label: "were given similar work", value: hits.rate, low: hits.low, high: hits.high, kind: "with", note: `of ${plural(hits.asked, "mission")}` },
     { label: "had any proven work to recall", value: hits.knew_something_rate, kind: "without", note: `of ${plural(hits.asked, "mission")}` },
-    { label: "proven works with an earlier related one, by files", value: hits.related_rate, kind: "without", note: `of ${count(hits.works)}` },
+    { label: "proven works with an earlier related one, by files", value: hits.related_rate, kind: "without", note: hits.works ? `of ${count(hits.works)}` : "none tells its files" },
   ];
   return [intervals(width, rows, { show: percent, mark: { at: GOAL, words: `goal ${percent(GOAL)}` } })];
 }
