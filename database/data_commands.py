@@ -10,16 +10,16 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import cast
 
 from database.archive import Manifest, read_archive
 from database.backfill import Backfilled, backfill
 from database.connect import Connection
-from database.embeddings import Embedder, EmbeddingSettings, open_embedder
+from database.embeddings import Embedder, EmbeddingSettings
+from database.embeddings.cache import open_cached_embedder
 from database.embeddings.settings import ENDPOINTS, Zone
-from database.forget import Forgotten, forget
+from database.forget_command import add_forget_command
 from database.owner import find_servers, open_owner
 from database.progress import progress
 from database.pull_requests import read_pull_requests, repository_of
@@ -31,7 +31,6 @@ from database.vectors import Space, adopt_space, current_space
 from errors import SettingsError, Unavailable
 
 LOCAL_REPOSITORY = "local/repository"  # the one of `python -m runner run`
-_LOGIN = re.compile(r"@?[A-Za-z0-9][A-Za-z0-9_-]{0,99}(\[bot\])?")
 _REPOSITORY = re.compile(r"[\w.-]{1,100}/[\w.-]{1,100}", re.ASCII)
 
 
@@ -60,13 +59,7 @@ def add_data_commands(commands: argparse._SubParsersAction[argparse.ArgumentPars
         "--keep-former", action="store_true", help="leave the former vectors, for the way back"
     )
     model.set_defaults(run=lambda options: asyncio.run(_reembed(options)))
-    person = commands.add_parser("forget", help="erase what one person wrote, and keep the figures")
-    person.add_argument("login", help="the person's name on GitHub")
-    person.add_argument("--dry-run", action="store_true", help="only count")
-    person.add_argument(
-        "--rewrite", action="store_true", help="also rewrite the tables' files, which blocks meanwhile"
-    )
-    person.set_defaults(run=lambda options: asyncio.run(_forget(options)))
+    person = add_forget_command(commands)
     old = commands.add_parser("prune", help="remove what is older than its retention, and tell what grows")
     old.set_defaults(run=lambda options: asyncio.run(_prune(options)))
     for command in (fill, out, into, model, person, old):
@@ -87,7 +80,10 @@ async def _backfill(options: argparse.Namespace) -> int:
     if not _REPOSITORY.fullmatch(repository):
         raise SettingsError(f"the repository {repository!r} is not owner/name", "set --repository OWNER/NAME")
     servers = find_servers(options.data)
-    async with open_owner(servers.database_url) as connection, open_current_embedder(connection) as embedder:
+    async with (
+        open_owner(servers.database_url) as connection,
+        open_current_embedder(connection, servers.redis_url) as embedder,
+    ):
         days = load_retention(os.environ).days["agent_memories"]
         done = await backfill(connection, pull_requests, repository, embedder, days=days)
     if options.json:
@@ -136,12 +132,11 @@ async def _import(options: argparse.Namespace) -> int:
 async def _reembed(options: argparse.Namespace) -> int:
     settings = embedding_settings(options.to)
     servers = find_servers(options.data)
-    async with open_owner(servers.database_url) as connection:
-        embedder = await open_embedder(settings)
-        try:
-            done = await reembed(connection, embedder, keep_former=options.keep_former)
-        finally:
-            await embedder.close()
+    async with (
+        open_owner(servers.database_url) as connection,
+        _open_embedder(settings, servers.redis_url) as embedder,
+    ):
+        done = await reembed(connection, embedder, keep_former=options.keep_former)
     if options.json:
         _print_json(asdict(done))
         return 0
@@ -158,70 +153,6 @@ async def _reembed(options: argparse.Namespace) -> int:
         f"running gateways follow by themselves; set EMBEDDING_MODEL={done.current.setting} for their next start"
     )
     return 0
-
-
-async def _forget(options: argparse.Namespace) -> int:
-    if not _LOGIN.fullmatch(options.login):
-        raise SettingsError(f"{options.login[:50]!r} is no login", "give the person's name on GitHub")
-    servers = find_servers(options.data)
-    retention = load_retention(os.environ)
-    async with AsyncExitStack() as stack:
-        connection = await stack.enter_async_context(open_owner(servers.database_url))
-        redis = await stack.enter_async_context(open_redis(servers.redis_url)) if servers.redis_url else None
-        done = await forget(
-            connection, options.login, retention, redis, rewrite=options.rewrite, dry_run=options.dry_run
-        )
-    if options.json:
-        _print_json(asdict(done))
-    else:
-        _print_forgotten(options.login, done, options)
-    return 0
-
-
-def _print_forgotten(login: str, done: Forgotten, options: argparse.Namespace) -> None:
-    found = [(count, what) for count, what in _erased(done) if count]
-    if found:
-        print(f"{login}: " + ("would be erased" if options.dry_run else "erased"))
-    elif done.erased_at is None:
-        print(f"{login}: nothing was found, and nothing is noted; is the name spelt as on GitHub?")
-    else:
-        print(f"{login}: nothing more was found; erased {_day(done.erased_at)}")
-    for count, what in found:
-        print(f"{count:7} {what}")
-    if found and done.cached is None and not options.dry_run:
-        print("        no REDIS_URL: vectors in Redis were left; they go by themselves after 30 days")
-    if done.mentions:
-        print(f"{done.mentions:7} texts of other people name @{login}; they are theirs, and stay")
-    for url in done.comments:
-        print(f"        an agent's answer stands at {url}")
-    if options.dry_run or done.erased_at is None:
-        return
-    if not options.rewrite:
-        print(
-            "free space in the tables' files may hold the bytes until it is used again; --rewrite clears it"
-        )
-    print(f"backups and the write-ahead log have lost it by {_day(done.gone_from_backups_by)}")
-    print(f"logs name missions by id; the last that may is gone by {_day(done.gone_from_logs_by)}")
-    print("streams in Redis hold mission ids only; exports that were made before still hold everything")
-    print("what stands on GitHub is to be erased there; after a restore from an older backup, run this again")
-
-
-def _erased(done: Forgotten) -> tuple[tuple[int, str], ...]:
-    return (
-        (done.missions, "missions, with title, body, comment and answer"),
-        (done.memories, "memories; what stays of each is how it ended, how long it took and the day"),
-        (done.vectors, "vectors of them"),
-        (done.quotes, "outcomes on others' issues that repeated their words: the solution"),
-        (done.deliveries, "deliveries of GitHub"),
-        (done.effects, "effects on GitHub, made or waiting"),
-        (done.named, "places on others' work where the name stood"),
-        (done.restarted, "missions in work started over, since they may have recalled some of it"),
-        (done.cached or 0, "vectors in Redis"),
-    )
-
-
-def _day(moment: datetime | None) -> str:
-    return "no date: they are kept for ever" if moment is None else moment.date().isoformat()
 
 
 async def _prune(options: argparse.Namespace) -> int:
@@ -256,7 +187,7 @@ def _print_json(document: object) -> None:
 
 
 @asynccontextmanager
-async def open_current_embedder(connection: Connection) -> AsyncIterator[Embedder | None]:
+async def open_current_embedder(connection: Connection, redis_url: str) -> AsyncIterator[Embedder | None]:
     """The embedder of the current space; where there is none yet, the one that EMBEDDING_MODEL names becomes it.
 
     None where EMBEDDING_MODEL=none. Raises SettingsError.
@@ -265,12 +196,20 @@ async def open_current_embedder(connection: Connection) -> AsyncIterator[Embedde
         yield None
         return
     current = await current_space(connection)
-    embedder = await open_embedder(embedding_settings(None if current is None else current.setting))
-    try:
+    settings = embedding_settings(None if current is None else current.setting)
+    async with _open_embedder(settings, redis_url) as embedder:
         await adopt_space(connection, Space.of(embedder))
         yield embedder
-    finally:
-        await embedder.close()
+
+
+@asynccontextmanager
+async def _open_embedder(settings: EmbeddingSettings, redis_url: str) -> AsyncIterator[Embedder]:
+    """With the gateway's cache before it where `redis_url` is not empty."""
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(open_redis(redis_url, decoded=False)) if redis_url else None
+        embedder = await open_cached_embedder(settings, redis, load_retention(os.environ))
+        stack.push_async_callback(embedder.close)
+        yield embedder
 
 
 def embedding_settings(model: str | None) -> EmbeddingSettings:

@@ -15,10 +15,25 @@ from database.retention import Retention
 # Theirs: everything of it goes. Quoting: what an agent wrote after it had recalled something of theirs, or what they
 # added themselves to the solution of somebody else's issue; such an outcome keeps its issue and loses its solution.
 _STAGE = """
+CREATE TEMPORARY TABLE their_deliveries (delivery_id text PRIMARY KEY) ON COMMIT DROP;
 CREATE TEMPORARY TABLE their_missions (id uuid PRIMARY KEY) ON COMMIT DROP;
 CREATE TEMPORARY TABLE their_memories (agent_name text, id uuid, PRIMARY KEY (agent_name, id)) ON COMMIT DROP;
 CREATE TEMPORARY TABLE quoting_memories (agent_name text, id uuid, PRIMARY KEY (agent_name, id)) ON COMMIT DROP;
 CREATE TEMPORARY TABLE quoting_missions (id uuid PRIMARY KEY) ON COMMIT DROP
+"""
+# What a gateway takes at this moment has become missions before the next statement looks, and it takes no more until
+# the end: the lock of `take_deliveries`.
+_HOLD_INBOX = "SELECT pg_advisory_xact_lock(hashtext('inbox'))"
+# Somebody else's delivery that was not worked yet stays, though its sender, assignee or the like is this person.
+_FIND_DELIVERIES = """
+INSERT INTO their_deliveries
+SELECT delivery_id FROM inbox
+WHERE payload <> '{}' AND (
+    $1 IN (lower(payload#>>'{issue,user,login}'), lower(payload#>>'{comment,user,login}'),
+           lower(payload#>>'{pull_request,user,login}'))
+    OR processed_at IS NOT NULL AND EXISTS (
+        SELECT FROM jsonb_path_query(payload - 'repository' - 'organization', '$.**.login') AS login
+        WHERE lower(login#>>'{}') = $1))
 """
 _FIND_MISSIONS = (
     "INSERT INTO their_missions SELECT id FROM missions WHERE lower(author) = $1 AND erased_at IS NULL"
@@ -50,8 +65,10 @@ WHERE s.id NOT IN (SELECT id FROM their_missions) AND (
         WHERE (r->>'memory_id')::uuid IN (SELECT id FROM their_memories UNION SELECT id FROM quoting_memories))
     OR s.id IN (SELECT m.mission_id FROM agent_memories m JOIN quoting_memories USING (agent_name, id)))
 """
-# As they were embedded: the cache knows texts by their digest.
+# As they were embedded, which of an issue that was edited is more than one text: the cache knows them by their digest.
 _TEXTS = """
+SELECT concat(payload#>>'{issue,title}', E'\\n', payload#>>'{issue,body}') AS text
+FROM inbox JOIN their_deliveries USING (delivery_id) WHERE lower(payload#>>'{issue,user,login}') = $1 UNION
 SELECT title || E'\\n' || body AS text FROM missions JOIN their_missions USING (id)
 UNION SELECT issue_title || E'\\n' || issue_body FROM agent_memories JOIN their_memories USING (agent_name, id)
 """
@@ -76,15 +93,9 @@ DELETE FROM last_words
 WHERE encode(sha256(convert_to(lower(repository || '#' || number), 'UTF8')), 'hex') IN (
     SELECT work_digest FROM erased_works)
 """
-# Somebody else's delivery that was not worked yet stays, though its sender, assignee or the like is this person.
 _DELIVERIES = """
 UPDATE inbox SET payload = '{}', processed_at = coalesce(processed_at, now()), result = 'erased'
-WHERE payload <> '{}' AND (
-    $1 IN (lower(payload#>>'{issue,user,login}'), lower(payload#>>'{comment,user,login}'),
-           lower(payload#>>'{pull_request,user,login}'))
-    OR processed_at IS NOT NULL AND EXISTS (
-        SELECT FROM jsonb_path_query(payload - 'repository' - 'organization', '$.**.login') AS login
-        WHERE lower(login#>>'{}') = $1))
+WHERE delivery_id IN (SELECT delivery_id FROM their_deliveries)
 """
 _EFFECTS = """
 UPDATE outbox SET payload = '{}', error = NULL, done_at = coalesce(done_at, now())
@@ -141,6 +152,7 @@ WHERE comment_url IS NOT NULL AND id IN (SELECT id FROM their_missions UNION SEL
 ORDER BY comment_url
 """
 _PAUSES = "UPDATE pauses SET paused_by = '(erased)', reason = '' WHERE lower(paused_by) = $1"
+# After the memories: who stores a vector at this moment waits for the memory's row, or has stored it before this looks.
 _VECTORS = """
 DELETE FROM agent_memory_embeddings e USING their_memories t WHERE e.agent_name = t.agent_name AND e.memory_id = t.id
 """
@@ -245,15 +257,17 @@ async def _erase(connection: Connection, person: str, retention: Retention, redi
         return int(status.rsplit(" ", 1)[1])
 
     await connection.execute(_STAGE)
+    await connection.execute(_HOLD_INBOX)
+    await rows(_FIND_DELIVERIES, person)
     await rows(_FIND_MISSIONS, person)
     await rows(_FIND_MEMORIES, person)
     await rows(_FIND_QUOTING, person)
     await rows(_FIND_QUOTING_MISSIONS)
-    texts = [row["text"] for row in await connection.fetch(_TEXTS)]
+    texts = [row["text"] for row in await connection.fetch(_TEXTS, person)]
     comments = [row["comment_url"] for row in await connection.fetch(_COMMENTS)]
     await rows(_WORKS, person)
     await rows(_WORDS)
-    deliveries = await rows(_DELIVERIES, person)
+    deliveries = await rows(_DELIVERIES)
     effects = await rows(_EFFECTS)
     await rows(_WAKES)
     await rows(_RECALLED)
@@ -261,9 +275,9 @@ async def _erase(connection: Connection, person: str, retention: Retention, redi
     await rows(_QUOTING_MISSIONS)
     restarted = await rows(_RESTART)
     named = await rows(_NAMED, person) + await rows(_PAUSES, person)
-    vectors = await rows(_VECTORS)
     quotes = await rows(_QUOTING_MEMORIES)
     memories = await rows(_MEMORIES)
+    vectors = await rows(_VECTORS)
     named += await rows(_PROVEN_BY, person)
     mentions: int = await connection.fetchval(_MENTIONS, person)
     anything = missions or memories or quotes or deliveries or effects or named

@@ -19,8 +19,8 @@ from prometheus_client import Counter
 from database.connect import AWAY, Connection, Pool, open_pool
 from database.control import abandon_missions, approve_mission, refuse_approval, waiting_missions
 from database.current_embedder import CurrentEmbedder
-from database.embeddings import Embedder, EmbeddingSettings, open_embedder
-from database.embeddings.cache import CachedEmbedder
+from database.embeddings import Embedder, EmbeddingSettings
+from database.embeddings.cache import open_cached_embedder
 from database.inbox import Delivery, mark_processed, take_deliveries
 from database.memory import (
     Embedded,
@@ -362,11 +362,13 @@ async def _serve(settings: GatewaySettings, started: Callable[[int], None]) -> N
         port = await stack.enter_async_context(serve(application, settings.host, settings.port))
         started(port)
         if settings.embedding is not None:
+            # Texts are embedded when an issue comes in, and again when its outcome is proven: this saves the second.
             cache = None
             if settings.redis_url:
                 cache = await stack.enter_async_context(open_redis(settings.redis_url, decoded=False))
             gateway.embedder = CurrentEmbedder(
-                await _open_embedder(settings.embedding, cache), partial(_reopen, settings.zone, cache)
+                await open_cached_embedder(settings.embedding, cache, gateway.retention),
+                partial(_reopen, settings.zone, cache, gateway.retention),
             )
             stack.push_async_callback(gateway.embedder.close)
         await gateway.set_caps()
@@ -374,13 +376,9 @@ async def _serve(settings: GatewaySettings, started: Callable[[int], None]) -> N
         await gateway.run()
 
 
-async def _open_embedder(settings: EmbeddingSettings, cache: redis.asyncio.Redis | None) -> Embedder:
-    """Texts are embedded when an issue comes in, and again when its outcome is proven: the cache saves the second."""
-    embedder = await open_embedder(settings)
-    return embedder if cache is None else CachedEmbedder(embedder, cache)
-
-
-async def _reopen(zone: Zone, cache: redis.asyncio.Redis | None, model: str) -> Embedder:
+async def _reopen(
+    zone: Zone, cache: redis.asyncio.Redis | None, retention: Retention, model: str
+) -> Embedder:
     """The embedder of the model that the database was switched to."""
     settings = EmbeddingSettings.from_environment({**os.environ, "EMBEDDING_MODEL": model}, zone)
-    return await _open_embedder(settings, cache)
+    return await open_cached_embedder(settings, cache, retention)

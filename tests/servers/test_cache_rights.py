@@ -8,13 +8,13 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
-from database.embeddings.cache import CachedEmbedder, forget
+from database.embeddings.cache import CachedEmbedder, forget, key_of
 from database.redis_connection import open_redis
 from infra.cache import GATEWAY, RIGHTS, RUNNERS
 from runner.local.embedded import EmbeddedRedis
 from runner.presence import living_runners, tell_presence
 from runner.stream import WakeUps, publish, trim
-from tests.servers.test_embeddings_cache import Counting
+from tests.servers.test_embeddings_cache import Counting, ErasedMeanwhile
 
 PASSWORD = "of-the-rights"
 
@@ -48,9 +48,12 @@ async def test_the_gateway_keeps_embeddings_there_and_erases_them(urls: dict[str
     async with open_redis(urls[GATEWAY], decoded=False) as gateway:
         embedder = Counting()
         for _ in range(2):
-            await CachedEmbedder(embedder, gateway).embed(["a text"])
+            await CachedEmbedder(embedder, gateway, 30).embed(["a text"])
         assert embedder.asked == [["a text"]]
         assert await forget(gateway, ["a text"]) == 1
+        racing = ErasedMeanwhile(gateway, "another text")
+        await CachedEmbedder(racing, gateway, 30).embed(["another text"])
+        assert await gateway.hkeys(key_of("another text")) == [b"erased"]
 
 
 @pytest.mark.parametrize("user", [GATEWAY, RUNNERS])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ from redis.asyncio import Redis
 
 from database.connect import Connection, open_connection
 from database.control import approve_mission, ask_for_approval, note_comment, pause
-from database.embeddings.cache import CachedEmbedder
+from database.embeddings.cache import CachedEmbedder, key_of
 from database.forget import Forgotten, forget
 from database.inbox import Delivery, mark_processed, store_delivery, take_deliveries
 from database.memory import PastWork, judge_outcome, past_works, unembedded, vector_text
@@ -32,7 +33,7 @@ from errors import Unavailable
 from runner.local.embedded import EmbeddedRedis, free_port
 from runner.stream import publish
 from tests.servers.conftest import Database
-from tests.servers.database_command import command
+from tests.servers.database_command import command, until_blocked
 from tests.servers.past_missions import recalled_entry
 from tests.servers.test_transfer import everything
 from tests.servers.word_embedder import WordEmbedder
@@ -344,19 +345,64 @@ async def files_with(database: Database, text: bytes) -> list[str]:
 async def test_her_vectors_leave_redis_and_its_streams_never_held_a_word(owner, redis_server: EmbeddedRedis):
     async with Redis.from_url(redis_server.url) as redis:
         await redis.flushall()
-        cached = CachedEmbedder(WordEmbedder(), redis)
-        await cached.embed([f"title {WORDS}\nbody {WORDS}", "title of Bob\nbody of Bob"])
+        cached = CachedEmbedder(WordEmbedder(), redis, 30)
+        hers, bobs = f"title {WORDS}\nbody {WORDS}", "title of Bob\nbody of Bob"
+        await cached.embed([hers, bobs])
         missions = [str(row["id"]) for row in await owner.fetch("SELECT id FROM missions")]
         await publish(redis, [(AGENT, mission) for mission in missions])
         done = await erase(owner, redis)
         assert done.cached == 1
+        assert await redis.hkeys(key_of(hers)) == [b"erased"]
+        assert await redis.hkeys(key_of(bobs)) == [b"words:16:1"], "Bob's stays"
         keys = [str(key, "ascii") for key in await redis.keys("*") if isinstance(key, bytes)]
-        assert sorted(key.partition(":")[0] for key in keys) == ["embedding", "missions"], "Bob's stays"
+        assert sorted(key.partition(":")[0] for key in keys) == ["embedding", "embedding", "missions"]
         entries = await redis.xrange(f"missions:{AGENT}") or []
         assert [list(fields or ()) for _, fields in entries] == [[b"mission"]] * len(missions)
         dump = b"".join([await redis.dump(key) or b"" for key in keys])
         assert WORDS.encode() not in dump
         assert PERSON.encode() not in dump
+
+
+async def test_what_her_issue_said_before_it_was_edited_leaves_redis_too(owner, database, redis_server):
+    async with Redis.from_url(redis_server.url) as redis, database.connect("gateway") as gateway:
+        await redis.flushall()
+        await CachedEmbedder(WordEmbedder(), redis, 30).embed([f"title\nbody {WORDS}", f"no body {WORDS}\n"])
+        for title, body in (("title", f"body {WORDS}"), (f"no body {WORDS}", None)):
+            edited = {**issue(1, PERSON, title, ""), "body": body}
+            await deliver(
+                gateway, "issues", {"action": "labeled", "issue": edited, "sender": {"login": "bob"}}
+            )
+        assert (await erase(owner, redis)).cached == 2
+
+
+async def test_an_issue_of_hers_that_a_gateway_takes_at_this_moment_is_erased_too(owner, database):
+    async with database.connect("gateway") as gateway, database.connect("postgres") as watcher:
+        async with gateway.transaction():
+            taken = await take_deliveries(gateway, 5)
+            assert {each.delivery_id for each in taken} == {"label", "opened"}
+            erasing = asyncio.create_task(erase(owner))
+            await until_blocked(watcher)
+            await start(gateway, 10, PERSON, f"title {WORDS}", f"body {WORDS}")
+            await mark_processed(gateway, {each.delivery_id: "a mission" for each in taken})
+        assert (await erasing).missions == 3
+    assert await tables_with(owner, WORDS) == set()
+
+
+async def test_a_vector_that_comes_while_its_memory_is_erased_goes_with_it(owner, database):
+    hers = await owner.fetchval("SELECT id FROM agent_memories WHERE issue_number = 1")
+    vectors = "SELECT count(*) FROM agent_memory_embeddings WHERE memory_id = $1"
+    store = "SELECT store_embedding($1, $2, 'words', '1', $3::vector)"
+    (vector,) = await EMBEDDER.embed(["hers"])
+    async with database.connect("gateway") as gateway, database.connect("postgres") as other:
+        async with other.transaction():
+            await other.execute("SELECT FROM agent_memories WHERE issue_number = 2 FOR UPDATE")
+            erasing = asyncio.create_task(erase(owner))
+            await until_blocked(other)
+            await gateway.execute(store, AGENT, hers, vector_text(vector))
+        await erasing
+        assert await owner.fetchval(vectors, hers) == 0
+        await gateway.execute(store, AGENT, hers, vector_text(vector))
+        assert await owner.fetchval(vectors, hers) == 0
 
 
 async def test_where_redis_is_away_nothing_is_erased(owner):

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
+from redis.asyncio import Redis
 
 from database.backfill import backfill
 from database.connect import Connection
@@ -18,6 +19,7 @@ from database.pull_requests import read_pull_requests
 from database.reembed import reembed
 from database.vectors import Space, adopt_space, current_space
 from errors import EmbeddingMismatch, SettingsError, Unavailable
+from runner.local.embedded import EmbeddedRedis
 from tests.servers.conftest import Database
 from tests.servers.database_command import command
 from tests.servers.memories import remember
@@ -240,6 +242,35 @@ async def test_the_command_goes_to_the_service_and_tells_what_it_did(owner, data
     assert "set EMBEDDING_MODEL=openai:text-embedding-3-small:64 for their next start" in out
     assert await current_space(owner) == Space("text-embedding-3-small", 64, "1")
     assert sum(len(request["input"]) for request in api.requests) == WORKS
+
+
+async def test_what_redis_knows_is_neither_computed_nor_paid_again(
+    owner,
+    database,
+    tmp_path,
+    redis_server: EmbeddedRedis,
+    api: Api,  # noqa: F811
+):
+    where = {
+        "EMBEDDING_ENDPOINTS": f"US={api.url}",
+        "EMBEDDING_ENDPOINT": api.url,
+        "EMBEDDING_MODEL": "openai:text-embedding-3-small:64",
+        "OPENAI_API_KEY": KEY,
+        "REDIS_URL": redis_server.url,
+    }
+    async with Redis.from_url(redis_server.url) as redis:
+        await redis.flushall()
+    assert (await command(database, "reembed", "--to", where["EMBEDDING_MODEL"], **where))[0] == 0
+    asked = len(api.requests)
+    assert asked > 0
+    for again in (
+        ("reembed", "--to", where["EMBEDDING_MODEL"]),
+        ("backfill", str(tmp_path / "pull_requests.json"), "--repository", "octo/planets"),
+    ):
+        await owner.execute("DELETE FROM agent_memory_embeddings")
+        code, out, err = await command(database, *again, **where)
+        assert (code, f"{WORKS} embedded" in out, err) == (0, True, "")
+        assert len(api.requests) == asked
 
 
 async def test_a_model_that_nobody_knows_changes_nothing(owner, database):

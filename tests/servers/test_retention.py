@@ -9,17 +9,17 @@ from decimal import Decimal
 
 import asyncpg
 import pytest
-import yaml
 from redis.asyncio import Redis
 
 from database.connect import Connection
-from database.embeddings.cache import TTL_SECONDS
+from database.embeddings import EmbeddingSettings
+from database.embeddings.cache import CachedEmbedder, key_of, open_cached_embedder
 from database.inbox import Delivery, store_delivery
 from database.memory import judge_outcome
 from database.missions import Effect, Finish, NewMission, add_mission, claim_missions, finish_mission
 from database.outbox import MAX_EFFECT_ATTEMPTS
 from database.owner import open_owner
-from database.retention import FILE, load_retention, prune, sizes
+from database.retention import load_retention, prune, sizes
 from database.spending import MissionWallet, set_cap
 from errors import SettingsError
 from runner.local.embedded import EmbeddedRedis
@@ -28,6 +28,7 @@ from tests.servers.conftest import Database
 from tests.servers.database_command import command
 from tests.servers.system import open_system
 from tests.servers.test_transfer import everything
+from tests.servers.word_embedder import WordEmbedder
 
 AGENT = "cloud-architect"
 DEFAULTS = load_retention({})
@@ -245,8 +246,28 @@ def test_the_environment_overrides_the_file():
     assert (retention.days["inbox"], retention.days["missions"], retention.days["outbox"]) == (14, None, 30)
 
 
-def test_the_cache_keeps_vectors_as_long_as_the_file_says():
-    assert timedelta(seconds=TTL_SECONDS).days == yaml.safe_load(FILE.read_text())["embedding_cache"]["days"]
+@pytest.mark.parametrize(
+    ("environment", "days"),
+    [({}, 30), ({"EMBEDDING_CACHE_DAYS": "3"}, 3), ({"EMBEDDING_CACHE_DAYS": "forever"}, None)],
+)
+async def test_the_cache_keeps_vectors_as_long_as_the_setting_says(
+    redis_server: EmbeddedRedis, environment, days
+):
+    settings = EmbeddingSettings(
+        model="text-embedding-3-small", dimension=8, endpoint="http://x", api_key="x"
+    )
+    async with Redis.from_url(redis_server.url) as redis:
+        await redis.flushall()
+        embedder = await open_cached_embedder(settings, redis, load_retention(environment))
+        assert isinstance(embedder, CachedEmbedder)
+        await CachedEmbedder(WordEmbedder(), redis, embedder.days).embed(["a text"])
+        left = await redis.ttl(key_of("a text"))
+        await embedder.close()
+    assert (
+        left == -1
+        if days is None
+        else timedelta(days=days - 1) < timedelta(seconds=left) <= timedelta(days=days)
+    )
 
 
 async def test_the_command_removes_and_tells_what_grows(gateway, database):
