@@ -174,6 +174,23 @@ COPY = "CREATE SCHEMA backup; GRANT USAGE ON SCHEMA backup TO agents; CREATE TAB
             f"{COPY} CREATE TABLE backup.missions AS TABLE missions; GRANT SELECT ON backup.missions TO agents",
             "table backup.missions beside the policies",
         ),
+        (
+            "CREATE VIEW door AS TABLE missions; GRANT SELECT ON door TO agents",
+            "table door beside the policies",
+        ),
+        (
+            "CREATE MATERIALIZED VIEW copied AS TABLE missions; GRANT SELECT ON copied TO agents",
+            "table copied beside the policies",
+        ),
+        (
+            "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER away FOREIGN DATA WRAPPER w;"
+            "CREATE FOREIGN TABLE there (a text) SERVER away; GRANT SELECT ON there TO agents",
+            "table there beside the policies",
+        ),
+        (
+            "CREATE TABLE parts (a text) PARTITION BY LIST (a); GRANT TRUNCATE ON parts TO agents",
+            "table parts beside the policies",
+        ),
         # What it must not be able to do.
         (
             "GRANT INSERT ON agent_memories TO agents;"

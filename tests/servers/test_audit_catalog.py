@@ -85,6 +85,11 @@ VIOLATIONS = {
             "ALTER POLICY own_row ON agent_performance TO PUBLIC",
             "policy own_row on agent_performance is missing",
         ),
+        (
+            "DROP POLICY own_row ON agent_performance; CREATE POLICY own_row ON agent_performance TO agents"
+            " USING (agent_name = (SELECT current_agent()))",
+            "policy own_row on agent_performance is missing",
+        ),
         *(
             (f"DROP POLICY {policy} ON {table}", f"policy {policy} on {table} is missing")
             for table, policies in {
@@ -216,6 +221,10 @@ VIOLATIONS = {
             "gateway may update information_schema.sql_parts",
         ),
         ("GRANT EXECUTE ON FUNCTION pg_read_file(text) TO gateway", "gateway may execute pg_read_file(text)"),
+        (
+            "GRANT EXECUTE ON FUNCTION information_schema._pg_truetypid TO agents",
+            "agents may execute information_schema._pg_truetypid",
+        ),
     ],
     "roles": [
         (f"ALTER ROLE {LEFT} BYPASSRLS", "role agent-left-agent bypasses row-level security"),
@@ -352,6 +361,8 @@ VIOLATIONS = {
 SOUND = {
     "a view with its reader's eyes": "CREATE VIEW mine WITH (security_invoker) AS SELECT * FROM agent_memories;"
     "ALTER VIEW mine OWNER TO agents_owner",
+    "a view that says so in another word": "CREATE VIEW mine WITH (security_invoker = on) AS SELECT 1;"
+    "ALTER VIEW mine OWNER TO agents_owner",
     "a copy that only the owner reads": f"{COPY}{GIVE}",
     "an agent of another database": 'CREATE ROLE "agent-elsewhere" LOGIN;'
     'GRANT agents TO "agent-elsewhere" WITH SET FALSE',
@@ -362,6 +373,7 @@ SOUND = {
     "ALTER EXTENSION vector ADD FUNCTION ours.reset()",
     "what the owner gives itself": "GRANT ALL ON missions TO agents_owner",
     "an agent that logs in with tokens": f"CREATE ROLE rds_iam; GRANT rds_iam TO {LEFT}; GRANT rds_iam TO gateway",
+    "missions that recalled nothing": "UPDATE missions SET recalled = '[]'",
     "a mission that recalled what was erased since": "UPDATE missions SET recalled = jsonb_build_array("
     "jsonb_build_object('memory_id', gen_random_uuid(), 'similarity', 0.8))",
 }
