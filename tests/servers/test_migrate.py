@@ -25,6 +25,18 @@ JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdroppe
 JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'public' WHERE c.relname <> 'schema_migrations'
 ORDER BY 1, 2
 """
+RIGHTS = """
+SELECT c.relname::text, acl.grantee::regrole::text, acl.privilege_type, c.relrowsecurity, c.relforcerowsecurity
+FROM pg_class c, aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) AS acl
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND c.relname <> 'schema_migrations'
+UNION ALL
+SELECT a.attrelid::regclass || '.' || a.attname, acl.grantee::regrole::text, acl.privilege_type, NULL, NULL
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid, aclexplode(a.attacl) AS acl
+WHERE c.relnamespace = 'public'::regnamespace
+UNION ALL
+SELECT concat_ws(' ', tablename, policyname, cmd, qual, with_check), roles::text, permissive, NULL, NULL
+FROM pg_policies
+"""
 FUNCTIONS = """
 SELECT oid::regprocedure::text FROM pg_proc
 WHERE pronamespace = 'public'::regnamespace
@@ -57,12 +69,17 @@ async def test_every_way_back_leads_to_the_schema_before_and_forth_again(empty_d
         shapes = []
         for number in range(len(migrations) + 1):
             await migrate(owner, to=number)
-            shapes.append((await owner.fetch(SCHEMA), set(await owner.fetch(FUNCTIONS))))
+            shapes.append(await shape(owner))
         for number in range(len(migrations), -1, -1):
             await migrate(owner, to=number)
-            assert (await owner.fetch(SCHEMA), set(await owner.fetch(FUNCTIONS))) == shapes[number]
+            assert await shape(owner) == shapes[number]
         await migrate(owner)
-        assert (await owner.fetch(SCHEMA), set(await owner.fetch(FUNCTIONS))) == shapes[-1]
+        assert await shape(owner) == shapes[-1]
+
+
+async def shape(owner):
+    """Columns, functions, and who may do what."""
+    return await owner.fetch(SCHEMA), set(await owner.fetch(FUNCTIONS)), set(await owner.fetch(RIGHTS))
 
 
 async def test_half_of_what_was_recalled_is_reduced_to_its_figure_on_the_way(empty_database):
