@@ -83,7 +83,7 @@ async def test_a_mission_is_handed_to_actions_once_and_its_end_awaited(
     server: LocalGitHub, github: GitHub
 ) -> None:
     work = todo()
-    limits = ActionsLimits(appear=10, finish=20, poll_first=0.02, poll_most=0.05)
+    limits = ActionsLimits(appear=100, finish=100, poll_first=0.02, poll_most=0.05)
     first = asyncio.create_task(ActionsExecutor(github, limits).execute(work))
     since = datetime.now(UTC) - timedelta(hours=1)
     run = None

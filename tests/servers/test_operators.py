@@ -38,7 +38,7 @@ async def test_what_is_not_finished_within_the_drain_is_given_back_and_worked_by
     system: System,
 ):
     hanging = Hanging()
-    stop = system.start_runner(AGENT, hanging, LEASE_SECONDS="3600", DRAIN_SECONDS="0.2")
+    stop = system.start_runner(AGENT, hanging, LEASE_SECONDS="300", DRAIN_SECONDS="0.2")
     number = system.github.open_issue(REPOSITORY, CLOUD, author="alice")
     await hanging.began.wait()
     stop.set()
@@ -46,7 +46,7 @@ async def test_what_is_not_finished_within_the_drain_is_given_back_and_worked_by
     assert (mission["attempts"], mission["reason"]) == (0, "given back by its runner")
 
     system.start_runner(AGENT)
-    await system.until_state(number, "done")  # long before the lease of an hour would have ended
+    await system.until_state(number, "done")  # long before its lease would have ended
     await system.until_idle()
     assert len(await system.agent_comments(number)) == 1
 
