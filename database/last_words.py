@@ -19,7 +19,7 @@ class Word:
     repository: str
     number: int
     topic: str
-    """`state`, `label <name>`, `agent`, `merge`, or `verdict <mission>` for what judges an outcome."""
+    """`state`, `label <name>`, `agent`, `merge`, `commit` for what it made, or `verdict <mission>`."""
     said: str
     at: datetime
 
@@ -41,7 +41,7 @@ WHERE NOT EXISTS (
 """
 _MERGED_AS = """
 SELECT number FROM last_words
-WHERE repository = $1 AND topic = 'merge' AND EXISTS (SELECT FROM unnest($2::text[]) AS c WHERE starts_with(said, c))
+WHERE repository = $1 AND topic = 'commit' AND EXISTS (SELECT FROM unnest($2::text[]) AS c WHERE starts_with(said, c))
 """
 
 

@@ -7,8 +7,8 @@ CREATE TABLE reconciled (repository text PRIMARY KEY, looked_until timestamptz N
 CREATE TABLE last_words (
     repository text NOT NULL,
     number integer NOT NULL,  -- of the issue or pull request
-    topic text NOT NULL,  -- state, label <name>, agent, merge, verdict <mission>
-    said text NOT NULL,  -- of a merge, its commit
+    topic text NOT NULL,  -- state, label <name>, agent, merge, commit, verdict <mission>
+    said text NOT NULL,
     said_at timestamptz NOT NULL,  -- GitHub's clock
     PRIMARY KEY (repository, number, topic)
 );
@@ -48,14 +48,15 @@ WITH heard AS (
     WHERE event = 'issues' AND payload->>'action' IN ('closed', 'reopened', 'labeled', 'unlabeled')
       AND payload#>>'{issue,number}' ~ '^\d{1,9}$'
     UNION ALL
-    SELECT repository, (payload#>>'{pull_request,number}')::integer, 'merge',
-           CASE WHEN payload#>>'{pull_request,merged}' = 'true'
-                THEN coalesce(payload#>>'{pull_request,merge_commit_sha}', 'merged') ELSE 'closed' END,
+    SELECT repository, (payload#>>'{pull_request,number}')::integer, topic, said,
            payload#>>'{pull_request,closed_at}'
-    FROM inbox
+    FROM inbox CROSS JOIN LATERAL (VALUES
+        ('merge', CASE payload#>>'{pull_request,merged}' WHEN 'true' THEN 'merged' ELSE 'closed' END),
+        ('commit', CASE payload#>>'{pull_request,merged}' WHEN 'true' THEN payload#>>'{pull_request,merge_commit_sha}' END)
+    ) AS words (topic, said)
     WHERE event = 'pull_request' AND payload->>'action' = 'closed' AND payload#>>'{pull_request,number}' ~ '^\d{1,9}$'
 )
 INSERT INTO last_words (repository, number, topic, said, said_at)
 SELECT DISTINCT ON (repository, number, topic) repository, number, topic, said, said_at::timestamptz FROM heard
-WHERE topic IS NOT NULL AND said_at ~ '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$'
+WHERE topic IS NOT NULL AND said IS NOT NULL AND said_at ~ '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$'
 ORDER BY repository, number, topic, said_at DESC;

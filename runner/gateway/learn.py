@@ -70,6 +70,9 @@ async def learn_from_pull_request(
         else:
             words.append(LATER)
     if merged:
+        commit = pull_request.get("merge_commit_sha")
+        if isinstance(commit, str) and at is not None:
+            await hear(connection, Word(repository, number, "commit", commit, at))
         body = str(pull_request.get("body") or "")
         words += await _take_back(connection, repository, number, body, by, at)
     return "; ".join(words) or "not a pull request of ours"

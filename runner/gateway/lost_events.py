@@ -42,8 +42,7 @@ class Lost:
         item = {**event.issue, "updated_at": at, "closed_at": closed_at}
         payload: dict[str, Any] = {"action": event.kind, "sender": dict(event.actor)}
         if "pull_request" in item:
-            merged = item.pop("pull_request").get("merged_at") is not None
-            item |= {"merged": merged, "merge_commit_sha": event.commit}
+            item["merged"] = item["pull_request"].get("merged_at") is not None
             payload |= {"action": "closed", "pull_request": item}
             return cls("pull_request", payload, (event.number, "closed", item["closed_at"]))
         payload["issue"] = item

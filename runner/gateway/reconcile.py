@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -114,6 +115,11 @@ async def _reconcile_one(
             comment = comment_before(lost, await github.comments_since(repository, lost.number, since))
             if comment is not None:
                 await _store(connection, repository, comment)
+        if lost.event == "pull_request":
+            whole = await github.whole_pull_request(repository, lost.number)
+            if whole.get("state") != "closed":  # opened again since it was listed
+                continue
+            lost = replace(lost, payload={**lost.payload, "pull_request": whole})
         found += await _store(connection, repository, lost)
     return found
 

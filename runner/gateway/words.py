@@ -32,7 +32,7 @@ def word_of(delivery: Delivery) -> Word | None:
     if not isinstance(item, Mapping) or not isinstance(number, int) or not 0 < number < 2**31:
         return None
     if topic == "merge":
-        said = str(item.get("merge_commit_sha") or "merged") if item.get("merged") else "closed"
+        said = "merged" if item.get("merged") else "closed"
     at = moment_of(item, "closed_at" if action == "closed" else "updated_at")
     return None if at is None else Word(delivery.repository, number, topic, said, at)
 

@@ -203,7 +203,11 @@ class GitHubCalls:
 
     async def pull_request(self, repository: str, number: int) -> PullRequest:
         """One pull request, with whether and as which commit it was merged."""
-        return read(PullRequest.read, await self._get(repository, f"/pulls/{number}"))
+        return read(PullRequest.read, await self.whole_pull_request(repository, number))
+
+    async def whole_pull_request(self, repository: str, number: int) -> Mapping[str, Any]:
+        """One pull request as GitHub gives it: the object that stands under `pull_request` in a webhook's payload."""
+        return read(dict, await self._get(repository, f"/pulls/{number}"))
 
     async def pull_request_of(self, repository: str, branch: str) -> PullRequest | None:
         """The newest pull request from `branch`, open or closed, also when the branch is deleted."""

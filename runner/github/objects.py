@@ -51,8 +51,6 @@ class IssueEvent:
     actor: Mapping[str, Any]
     """Empty once the account is deleted."""
     label: str
-    commit: str | None
-    """Of a merge, what it made."""
     issue: Mapping[str, Any]
 
     @classmethod
@@ -64,7 +62,6 @@ class IssueEvent:
             datetime.fromisoformat(str(data["created_at"])),
             dict(data["actor"] or {}),
             str(label.get("name", "")),
-            data.get("commit_id"),
             dict(data.get("issue") or {}),
         )
 

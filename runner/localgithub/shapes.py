@@ -118,16 +118,14 @@ def comment_shape(state: State, repository: str, number: int, row: sqlite3.Row) 
 
 def event_shape(state: State, repository: str, row: sqlite3.Row) -> dict[str, Any]:
     """An entry of an issue's events."""
-    pull = pull_row(state, row["issue"]) if row["event"] == "merged" else None
-    commit = None if pull is None else pull["merge_sha"]
     shape = {
         "id": row["id"],
         "node_id": f"IE_{row['id']}",
         "url": f"{state.url}/repos/{repository}/issues/events/{row['id']}",
         "actor": user_shape(state, row["actor"]),
         "event": row["event"],
-        "commit_id": commit,
-        "commit_url": commit and f"{state.url}/repos/{repository}/commits/{commit}",
+        "commit_id": None,
+        "commit_url": None,
         "created_at": row["created_at"],
     }
     return {**shape, "label": {"name": row["label"], "color": "ededed"}} if row["label"] else shape

@@ -13,6 +13,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from database.erased import erased_numbers
 from database.migrate import Migration, load_migrations, migrate
 from database.registry import Registration, register_agents
 from errors import InputError
@@ -147,6 +148,48 @@ async def test_whose_words_a_solution_is_is_told_of_what_was_judged_before(empty
 def number_before(name: str) -> int:
     """The migration before the one of this name."""
     return next(migration.number for migration in load_migrations() if migration.name == name) - 1
+
+
+async def test_what_was_heard_and_erased_before_the_last_words_were_kept_is_known_to_them(empty_database):
+    (number,) = (each.number for each in load_migrations() if each.name == "lost_webhooks")
+    at = "2026-11-01T10:00:00Z"
+    closed = {"action": "closed", "issue": {"number": 7, "closed_at": at, "updated_at": at}}
+    label = {"action": "labeled", "label": {"name": "Bug"}, "issue": {"number": 7, "updated_at": at}}
+    pull = {"number": 8, "merged": True, "merge_commit_sha": "abc", "closed_at": at}
+    payloads = [
+        ("issues", closed),
+        (
+            "issues",
+            {**closed, "action": "reopened", "issue": {"number": 7, "updated_at": "2026-11-01T09:00:00Z"}},
+        ),
+        ("issues", label),
+        ("pull_request", {"action": "closed", "pull_request": pull}),
+        ("issues", {"action": "closed", "issue": {"number": 9}}),
+        ("issues", {}),
+    ]
+    async with empty_database.connect("agents_owner") as owner:
+        await migrate(owner, to=number - 1)
+        for place, (event, payload) in enumerate(payloads):
+            await owner.execute(
+                "INSERT INTO inbox (delivery_id, event, repository, payload, payload_digest)"
+                " VALUES ($1, $2, 'o/r', $3, $1)",
+                str(place),
+                event,
+                json.dumps(payload),
+            )
+        await owner.execute(
+            "INSERT INTO missions (repository, issue_number, event, title, zone, state, erased_at)"
+            " VALUES ('O/R', 12, 'opened', '', 'US', 'abstained', now())"
+        )
+        await migrate(owner)
+        heard = await owner.fetch("SELECT number, topic, said FROM last_words ORDER BY 1, 2")
+        assert [tuple(row) for row in heard] == [
+            (7, "label bug", "labeled"),
+            (7, "state", "closed"),
+            (8, "commit", "abc"),
+            (8, "merge", "merged"),
+        ]
+        assert await erased_numbers(owner, "o/r", [11, 12]) == {12}
 
 
 async def test_an_applied_migration_that_was_edited_is_refused_by_name(database):
