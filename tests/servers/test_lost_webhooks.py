@@ -478,6 +478,22 @@ async def test_an_issue_that_was_erased_before_it_was_worked_does_not_come_back(
     assert await words_anywhere(outage, "zoes-words") == []
 
 
+async def test_an_erased_comment_on_anothers_issue_comes_back_neither_redelivered_nor_found(outage: Outage):
+    number = await outage.finished()
+    outage.github.comment(REPOSITORY, number, "zoes-words", "zoe")
+    await outage.system.until_idle()
+    assert await words_anywhere(outage, "zoes-words") == ["inbox", "missions"]
+    await erase(outage, "zoe")
+    await outage.system.gateway.execute("DELETE FROM inbox")  # as when its retention is a day
+    for row in outage.github.state.store.rows("SELECT id FROM deliveries WHERE event = 'issue_comment'"):
+        outage.github.state.deliveries.redeliver(row["id"])
+    await outage.system.until_idle()
+    await outage.lost(lambda: outage.github.close(REPOSITORY, number, "completed", "alice"))
+    assert await outage.look() == 1
+    assert await outage.outcome(number) == "succeeded"
+    assert await words_anywhere(outage, "zoe") == []
+
+
 async def test_what_an_erased_person_did_is_not_applied_again_and_what_they_do_later_is(outage: Outage):
     number = await outage.finished()
     outage.github.label(REPOSITORY, number, "outcome:success", "zoe")
