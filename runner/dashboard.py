@@ -178,7 +178,7 @@ def _vectors(vectors: Mapping[str, Any]) -> str:
 
 
 def _span(low: float | None, high: float | None, show: Callable[[float | None], str]) -> str:
-    return "" if low is None or high is None else f"({show(low)}–{show(high)})"
+    return "" if low is None or high is None else f"({show(low)} to {show(high)})"
 
 
 def _percent(share: float | None) -> str:
