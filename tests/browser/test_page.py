@@ -385,6 +385,9 @@ async def test_the_memory_page_shows_groups_hits_and_what_memory_is_worth(rememb
     ):
         assert part in spoken
     assert await remembering.evaluate("document.querySelectorAll('#curve .band').length") == 2
+    assert "words alone count" in await remembering.evaluate(
+        "document.querySelector('#similarity').innerText"
+    )
     tree = (await remembering.send("Accessibility.getFullAXTree"))["nodes"]
     named = {"button", "link", "image", "columnheader"}
     assert [
