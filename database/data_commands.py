@@ -147,7 +147,7 @@ async def _reembed(options: argparse.Namespace) -> int:
         f"memories are embedded with {done.current}" + (f", before with {done.former}" if done.former else "")
     )
     print(
-        f"{done.embedded:7} embedded, {done.missions} waiting missions too, {done.removed} former vectors removed"
+        f"{done.embedded:7} embedded, {done.missions} unfinished missions too, {done.removed} former vectors removed"
     )
     print(
         f"running gateways follow by themselves; set EMBEDDING_MODEL={done.current.setting} for their next start"

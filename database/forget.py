@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from database.connect import Connection
 from database.embeddings import cache
 from database.erased import login_digest
+from database.inbox import hold_inbox
 from database.retention import Retention
 
 # Theirs: everything of it goes. Quoting: what an agent wrote after it had recalled something of theirs, or what they
@@ -21,9 +22,6 @@ CREATE TEMPORARY TABLE their_memories (agent_name text, id uuid, PRIMARY KEY (ag
 CREATE TEMPORARY TABLE quoting_memories (agent_name text, id uuid, PRIMARY KEY (agent_name, id)) ON COMMIT DROP;
 CREATE TEMPORARY TABLE quoting_missions (id uuid PRIMARY KEY) ON COMMIT DROP
 """
-# What a gateway takes at this moment has become missions before the next statement looks, and it takes no more until
-# the end: the lock of `take_deliveries`.
-_HOLD_INBOX = "SELECT pg_advisory_xact_lock(hashtext('inbox'))"
 # Somebody else's delivery that was not worked yet stays, though its sender, assignee or the like is this person.
 _FIND_DELIVERIES = """
 INSERT INTO their_deliveries
@@ -257,7 +255,9 @@ async def _erase(connection: Connection, person: str, retention: Retention, redi
         return int(status.rsplit(" ", 1)[1])
 
     await connection.execute(_STAGE)
-    await connection.execute(_HOLD_INBOX)
+    await hold_inbox(
+        connection
+    )  # what a gateway takes at this moment are missions before the next statement looks
     await rows(_FIND_DELIVERIES, person)
     await rows(_FIND_MISSIONS, person)
     await rows(_FIND_MEMORIES, person)

@@ -72,6 +72,14 @@ async def take_deliveries(connection: Connection, most: int) -> list[Delivery]:
     ]
 
 
+_HOLD = "SELECT pg_advisory_xact_lock(hashtext('inbox'))"
+
+
+async def hold_inbox(connection: Connection) -> None:
+    """Wait for who takes deliveries now, and let nobody take more until the caller's transaction ends."""
+    await connection.execute(_HOLD)
+
+
 async def mark_processed(connection: Connection, results: Mapping[str, str]) -> None:
     """Say what came of each delivery, by its id; in the transaction that took them."""
     await connection.execute(_DONE, list(results), [result[:500] for result in results.values()])

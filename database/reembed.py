@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from database.connect import Connection
-from database.embed_memories import embed_memories
+from database.embed_memories import BATCH, embed_memories
 from database.embeddings.protocol import Embedder
+from database.inbox import hold_inbox
 from database.progress import progress
 from database.vectors import Space, current_space
 from errors import Unavailable
@@ -22,7 +24,7 @@ class Reembedded:
     current: Space
     embedded: int
     missions: int
-    """Missions that were waiting for a runner and got a new vector."""
+    """Missions that were not finished and got a new vector."""
     removed: int
     """Vectors of other spaces."""
 
@@ -32,7 +34,7 @@ _UNLOCK = "SELECT pg_advisory_unlock(hashtext('reembed'))"
 
 
 async def reembed(connection: Connection, embedder: Embedder, *, keep_former: bool = False) -> Reembedded:
-    """Bring every success, and every mission that waits, into the embedder's space; as the schema's owner.
+    """Bring every success, and every mission that is not finished, into the embedder's space; as the schema's owner.
 
     Old and new vectors stand side by side until one row says which are current; recall never mixes them. Ended at any
     point, the next run goes on from there. Raises Unavailable where the embedding service is away or another run has
@@ -53,9 +55,10 @@ async def reembed(connection: Connection, embedder: Embedder, *, keep_former: bo
     return Reembedded(former, space, embedded, missions, removed)
 
 
-_WAITING = """
+# A runner that holds one recalls by words alone; given back, it has the new vector.
+_UNFINISHED = """
 SELECT id, title || E'\\n' || body AS text FROM missions
-WHERE state IN ('waiting', 'queued') AND embedding IS NOT NULL
+WHERE state IN ('waiting', 'queued', 'running') AND embedding IS NOT NULL AND id <> ALL($4)
   AND (embedding_model, vector_dims(embedding), embedding_version) IS DISTINCT FROM ($1, $2, $3)
 """
 _SWITCH = """
@@ -66,25 +69,32 @@ WHERE (embedding_model.model, embedding_model.dimension, embedding_model.version
 _UPDATE = """
 UPDATE missions SET embedding = v.vector::vector, embedding_model = $1, embedding_version = $2
 FROM unnest($3::uuid[], $4::text[]) AS v (id, vector)
-WHERE missions.id = v.id AND state IN ('waiting', 'queued')
+WHERE missions.id = v.id AND state IN ('waiting', 'queued', 'running')
 """
 
 
 async def _switch(connection: Connection, embedder: Embedder) -> int:
-    """Make the space current, together with the vectors of the missions that no runner has yet."""
+    """Make the space current, together with the vectors of the missions that are not finished; how many."""
     space = Space.of(embedder)
-    waiting = await connection.fetch(_WAITING, space.model, space.dimension, space.version)
-    vectors = await embedder.embed([row["text"] for row in waiting]) if waiting else []
+    vectors: dict[UUID, str] = {}
+    await _embed_unfinished(connection, embedder, vectors)
     async with connection.transaction():
+        # What was accepted meanwhile; what comes after the switch is embedded in the new space.
+        await hold_inbox(connection)
+        await _embed_unfinished(connection, embedder, vectors)
         await connection.execute(_SWITCH, space.model, space.dimension, space.version)
-        await connection.execute(
-            _UPDATE,
-            space.model,
-            space.version,
-            [row["id"] for row in waiting],
-            [str(vector) for vector in vectors],
-        )
-    return len(waiting)
+        await connection.execute(_UPDATE, space.model, space.version, list(vectors), list(vectors.values()))
+    return len(vectors)
+
+
+async def _embed_unfinished(connection: Connection, embedder: Embedder, vectors: dict[UUID, str]) -> None:
+    """Add the vectors of missions that are not among them."""
+    space = Space.of(embedder)
+    rows = await connection.fetch(_UNFINISHED, space.model, space.dimension, space.version, list(vectors))
+    for start in range(0, len(rows), BATCH):
+        batch = rows[start : start + BATCH]
+        computed = await embedder.embed([row["text"] for row in batch])
+        vectors.update(zip((row["id"] for row in batch), map(str, computed), strict=True))
 
 
 _AGENTS = "SELECT agent_name FROM agents ORDER BY agent_name"

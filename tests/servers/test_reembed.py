@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
@@ -12,8 +13,9 @@ from database.backfill import backfill
 from database.connect import Connection
 from database.current_embedder import CurrentEmbedder
 from database.embeddings.protocol import Embedder
+from database.inbox import take_deliveries
 from database.memory import Embedded, judge_outcome, recall, store_embedding, unembedded, vector_text
-from database.missions import NewMission, add_mission
+from database.missions import NewMission, add_mission, claim_missions
 from database.owner import open_owner
 from database.pull_requests import read_pull_requests
 from database.reembed import reembed
@@ -21,7 +23,7 @@ from database.vectors import Space, adopt_space, current_space
 from errors import EmbeddingMismatch, SettingsError, Unavailable
 from runner.local.embedded import EmbeddedRedis
 from tests.servers.conftest import Database
-from tests.servers.database_command import command
+from tests.servers.database_command import command, until_blocked
 from tests.servers.memories import remember
 from tests.servers.test_backfill import pull_request, write
 from tests.servers.test_embeddings_openai import KEY, Api, api  # noqa: F401 - a fixture
@@ -110,33 +112,63 @@ async def test_a_second_run_finds_nothing_to_do(owner):
     assert (done.embedded, done.missions, done.removed) == (0, 0, 0)
 
 
-async def test_missions_that_wait_are_brought_along(owner, database):
-    async with database.connect("gateway") as gateway:
-        (vector,) = await OLD.embed(["t\nb"])
-        await add_mission(
-            gateway,
-            NewMission(
-                repository="octo/planets",
-                issue_number=900,
-                event="opened",
-                title="t",
-                body="b",
-                labels=[],
-                author="alice",
-                zone="US",
-                state="queued",
-                agent=AGENT,
-                embedding=vector_text(vector),
-                embedding_model="old",
-                embedding_version="1",
-            ),
-        )
-    new = WordEmbedder("new", 12)
-    assert (await reembed(owner, new)).missions == 1
-    row = await owner.fetchrow(
-        "SELECT embedding_model, embedding_version, vector_dims(embedding) AS dimension FROM missions"
+async def accept(gateway: Connection, number: int, embedder: Embedder) -> None:
+    """A mission as a gateway stores it."""
+    (vector,) = await embedder.embed([f"t {number}\nb"])
+    await add_mission(
+        gateway,
+        NewMission(
+            repository="octo/planets",
+            issue_number=number,
+            event="opened",
+            title=f"t {number}",
+            body="b",
+            labels=[],
+            author="alice",
+            zone="US",
+            state="queued",
+            agent=AGENT,
+            embedding=vector_text(vector),
+            embedding_model=embedder.model,
+            embedding_version=embedder.version,
+        ),
     )
-    assert tuple(row) == ("new", "1", 12)
+
+
+MISSIONS = (
+    "SELECT embedding_model, embedding_version, vector_dims(embedding) FROM missions ORDER BY issue_number"
+)
+
+
+async def test_missions_that_are_not_finished_are_brought_along(owner, database):
+    async with database.connect("gateway") as gateway, database.agent_pool(AGENT) as pool:
+        await accept(gateway, 900, OLD)
+        await claim_missions(pool, AGENT, "r", most=1)
+        await accept(gateway, 901, OLD)
+    assert (await reembed(owner, WordEmbedder("new", 12))).missions == 2
+    assert [tuple(row) for row in await owner.fetch(MISSIONS)] == [("new", "1", 12)] * 2
+
+
+async def test_missions_that_are_accepted_meanwhile_are_brought_along(owner, database):
+    """One while memories are embedded, one while missions are, one that a gateway is storing at the switch."""
+    async with database.connect("gateway") as gateway, database.connect("postgres") as watcher:
+        storing = gateway.transaction()
+        embedded_by_hand = WordEmbedder("old", 8)
+
+        async def meanwhile(batch: int) -> None:
+            if batch == 1:
+                await accept(gateway, 900, embedded_by_hand)
+            if batch == 3:  # the two agents' memories are done; this is mission 900
+                await accept(gateway, 901, embedded_by_hand)
+                await storing.start()
+                await take_deliveries(gateway, 5)
+                await accept(gateway, 902, embedded_by_hand)
+
+        switching = asyncio.create_task(reembed(owner, WordEmbedder("new", 12, before_batch=meanwhile)))
+        await until_blocked(watcher)
+        await storing.commit()
+        assert (await switching).missions == 3
+        assert [tuple(row) for row in await gateway.fetch(MISSIONS)] == [("new", "1", 12)] * 3
 
 
 async def test_what_is_learned_meanwhile_is_not_left_behind(owner, tmp_path, database):
@@ -219,6 +251,37 @@ async def test_a_running_process_follows_the_switch(owner, database):
         space, vectors = await current.embed(pool, ["text"])
         assert (space, len(vectors[0])) == (Space("new", 12, "1"), 12)
         assert asked == ["openai:new:12"]
+
+
+async def test_what_still_computes_in_the_former_space_keeps_nobody_there_and_is_let_finish(owner, database):
+    computing, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(batch: int) -> None:
+        if batch == 2:
+            computing.set()
+            await go_on.wait()
+
+    class Closing(WordEmbedder):
+        closed = False
+
+        async def close(self) -> None:
+            self.closed = True
+
+    async def reopen(model: str) -> Embedder:
+        return WordEmbedder("new", 12)
+
+    former = Closing("old", 8, before_batch=slow)
+    async with database.pool("gateway") as pool:
+        current = CurrentEmbedder(former, reopen)
+        await current.embed(pool, ["text"])
+        first = asyncio.create_task(current.embed(pool, ["text"]))
+        await computing.wait()
+        await reembed(owner, WordEmbedder("new", 12))
+        assert (await current.embed(pool, ["text"]))[0] == Space("new", 12, "1")
+        assert not former.closed
+        go_on.set()
+        assert (await first)[0] == Space.of(OLD)
+        assert former.closed
 
 
 async def test_the_first_process_decides_which_model_is_current(database):
