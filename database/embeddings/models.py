@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Final
 
@@ -12,8 +13,8 @@ from typing import Final
 class Model:
     """`dimension` is the model's own; `shortens` says whether a smaller one may be asked for.
 
-    `max_tokens` is the longest input, `usd_per_million_tokens` the list price, with its `source` and the
-    `date` it was read.
+    `max_tokens` is the longest input, `usd_per_million_tokens` the list price, with its `source` and `day`: when the
+    source was written, or the earliest it can be, as in infra/prices.yaml.
     """
 
     name: str
@@ -22,13 +23,14 @@ class Model:
     shortens: bool
     usd_per_million_tokens: Decimal
     source: str
-    date: str
+    day: date
 
     def cost_usd(self, tokens: int) -> Decimal:
         return self.usd_per_million_tokens * tokens / 1_000_000
 
 
-_OPENAI = "https://platform.openai.com/docs/pricing (embeddings)"
+_CHECKED = "embeddingcost.com/openai, which checked OpenAI's price page in May 2026"
+_OPENAI = f"developers.openai.com/api/docs/models/text-embedding-3-large (undated); {_CHECKED}"
 
 MODELS: Final[Mapping[str, Model]] = {
     model.name: model
@@ -40,10 +42,10 @@ MODELS: Final[Mapping[str, Model]] = {
             False,
             Decimal(0),
             "runs on our own CPU; sentence_bert_config.json",
-            "2026-11-24",
+            date(2026, 11, 24),
         ),
-        Model("text-embedding-3-small", 1536, 8191, True, Decimal("0.02"), _OPENAI, "2026-11-24"),
-        Model("text-embedding-3-large", 3072, 8191, True, Decimal("0.13"), _OPENAI, "2026-11-24"),
-        Model("text-embedding-ada-002", 1536, 8191, False, Decimal("0.10"), _OPENAI, "2026-11-24"),
+        Model("text-embedding-3-small", 1536, 8191, True, Decimal("0.02"), _OPENAI, date(2026, 5, 1)),
+        Model("text-embedding-3-large", 3072, 8191, True, Decimal("0.13"), _OPENAI, date(2026, 5, 1)),
+        Model("text-embedding-ada-002", 1536, 8191, False, Decimal("0.10"), _CHECKED, date(2026, 5, 1)),
     )
 }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import date
 from decimal import Decimal
 
 import pytest
 
 from database.embeddings import MODELS, EmbeddingSettings
 from errors import SettingsError
+from tests.unit.stacks import own_prices
 
 KEY = {"OPENAI_API_KEY": "sk-not-for-logs"}
 
@@ -113,7 +115,18 @@ def test_every_model_has_a_price_with_source_and_date() -> None:
     assert MODELS["minilm"].cost_usd(50_000 * 256) == 0
     # 50,000 embeddings a month of the longest MiniLM would read: cents, not the $50 once planned.
     assert MODELS["text-embedding-3-small"].cost_usd(50_000 * 256) == Decimal("0.256")
-    assert all(model.source and model.date for model in MODELS.values())
+    assert all(model.source and date(2026, 1, 1) < model.day for model in MODELS.values())
+
+
+def test_the_bill_of_a_stack_reckons_with_the_same_prices() -> None:
+    prices = own_prices()
+    billed = {
+        item.removeprefix("embeddings/"): price.usd
+        for (item, _), price in prices.table.items()
+        if item.startswith("embeddings/text-")
+    }
+    assert billed
+    assert billed == {name: MODELS[name].usd_per_million_tokens for name in billed}
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
