@@ -172,7 +172,7 @@ VIOLATIONS = {
         ),
         (
             "ALTER FUNCTION finish_mission SET search_path = pg_temp, public",
-            "jsonb,jsonb) runs with its owner's rights and no search_path of its own",
+            "text[]) runs with its owner's rights and no search_path of its own",
         ),
         (
             f"CREATE FUNCTION everything() RETURNS SETOF agent_memories {DEFINER} 'SELECT * FROM agent_memories'",
