@@ -38,7 +38,8 @@ near AS MATERIALIZED (
     ORDER BY distance LIMIT %5$s),
 newest AS MATERIALIZED (
     SELECT m.id, m.search, m.created_at FROM agent_memories m
-    WHERE m.agent_name = %1$L AND m.state = 'succeeded' ORDER BY m.created_at DESC LIMIT %8$s),
+    WHERE m.agent_name = %1$L AND m.state = 'succeeded' AND m.solution_approach <> ''
+    ORDER BY m.created_at DESC LIMIT %8$s),
 chosen AS (
     SELECT memory_id FROM near
     UNION (SELECT n.id FROM newest n WHERE n.search @@ (SELECT words FROM asked)
@@ -50,7 +51,8 @@ found AS (
     CROSS JOIN LATERAL (
         SELECT id, issue_number, issue_title, left(issue_body, 8000) AS issue_body, solution_approach, lessons_learned,
                files, created_at, resolution_time_minutes, issue_author, solution_authors
-        FROM agent_memories WHERE agent_name = %1$L AND id = chosen.memory_id AND state = 'succeeded' LIMIT 1) m
+        FROM agent_memories
+        WHERE agent_name = %1$L AND id = chosen.memory_id AND state = 'succeeded' AND solution_approach <> '' LIMIT 1) m
     LEFT JOIN LATERAL (
         SELECT embedding FROM agent_memory_embeddings
         WHERE agent_name = %1$L AND memory_id = chosen.memory_id AND recallable

@@ -14,7 +14,8 @@ from database.inbox import hold_inbox
 from database.retention import Retention
 
 # Theirs: everything of it goes. Quoting: what an agent wrote after it had recalled something of theirs, or what they
-# added themselves to the solution of somebody else's issue; such an outcome keeps its issue and loses its solution.
+# added themselves to the solution of somebody else's issue; such an outcome keeps its issue, loses its solution
+# and so is recalled no more.
 _STAGE = """
 CREATE TEMPORARY TABLE their_deliveries (delivery_id text PRIMARY KEY) ON COMMIT DROP;
 CREATE TEMPORARY TABLE their_missions (id uuid PRIMARY KEY) ON COMMIT DROP;
@@ -152,7 +153,9 @@ ORDER BY comment_url
 _PAUSES = "UPDATE pauses SET paused_by = '(erased)', reason = '' WHERE lower(paused_by) = $1"
 # After the memories: who stores a vector at this moment waits for the memory's row, or has stored it before this looks.
 _VECTORS = """
-DELETE FROM agent_memory_embeddings e USING their_memories t WHERE e.agent_name = t.agent_name AND e.memory_id = t.id
+DELETE FROM agent_memory_embeddings e
+USING (SELECT agent_name, id FROM their_memories UNION ALL SELECT agent_name, id FROM quoting_memories) AS t
+WHERE e.agent_name = t.agent_name AND e.memory_id = t.id
 """
 # What is left says nothing of the issue: no number, no mission, and of its times only the day.
 _MEMORIES = """

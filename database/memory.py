@@ -276,7 +276,7 @@ async def judge_outcome(
 _UNEMBEDDED = """
 SELECT m.agent_name, m.id, m.issue_title || E'\\n' || m.issue_body AS text
 FROM agent_memories m
-WHERE m.state = 'succeeded' AND m.erased_at IS NULL AND NOT EXISTS (
+WHERE m.state = 'succeeded' AND m.solution_approach <> '' AND NOT EXISTS (
     SELECT FROM agent_memory_embeddings e
     WHERE e.agent_name = m.agent_name AND e.memory_id = m.id AND e.model = $1 AND e.dimension = $2 AND e.version = $3)
 ORDER BY m.proven_at LIMIT $4

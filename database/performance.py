@@ -53,7 +53,7 @@ ORDER BY coalesce(p.success_rate, 0) DESC, coalesce(p.total_missions, 0) DESC, a
 _HITS = """
 WITH first AS (
     SELECT agent_name, min(greatest(proven_at, stored_at)) AS known_at FROM agent_memories
-    WHERE state = 'succeeded' GROUP BY agent_name),
+    WHERE state = 'succeeded' AND solution_approach <> '' GROUP BY agent_name),
 asked AS (
     SELECT recalled <> '[]' AS hit, coalesce(first.known_at < coalesce(m.claimed_at, m.accepted_at), false) AS knew
     FROM missions m LEFT JOIN first USING (agent_name) WHERE arm = 'memory' AND recalled IS NOT NULL)
@@ -66,7 +66,7 @@ FROM asked
 _WORKS = """
 SELECT w.agent_name, w.files, w.proven_at, greatest(w.proven_at, w.stored_at) AS known_at, w.backfilled,
        CASE WHEN w.backfilled THEN w.proven_at ELSE coalesce(m.claimed_at, w.created_at) END AS asked_at
-FROM (SELECT * FROM agent_memories WHERE state = 'succeeded' AND files <> '{}' AND erased_at IS NULL
+FROM (SELECT * FROM agent_memories WHERE state = 'succeeded' AND files <> '{}' AND solution_approach <> ''
       ORDER BY proven_at DESC LIMIT $1) AS w
 LEFT JOIN missions m ON m.id = w.mission_id
 """

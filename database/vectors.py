@@ -59,7 +59,7 @@ async def adopt_space(connection: Connection | Pool, space: Space) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Unembedded:
-    """A success that has no vector in some space yet."""
+    """A success that can be recalled but for its vector; one without a solution, as an erased one, never is."""
 
     agent: str
     memory_id: UUID
@@ -69,14 +69,14 @@ class Unembedded:
 # Of a finished work, too, only what its issue said: that is what the similarity was calibrated on.
 _UNEMBEDDED = """
 SELECT m.agent_name, m.id, m.issue_title || E'\\n' || m.issue_body AS text FROM agent_memories m
-WHERE m.agent_name = $1 AND m.id > $2 AND m.state = 'succeeded' AND m.erased_at IS NULL AND NOT EXISTS (
+WHERE m.agent_name = $1 AND m.id > $2 AND m.state = 'succeeded' AND m.solution_approach <> '' AND NOT EXISTS (
     SELECT FROM agent_memory_embeddings e
     WHERE e.agent_name = $1 AND e.memory_id = m.id AND e.model = $3 AND e.dimension = $4 AND e.version = $5)
 ORDER BY m.id LIMIT $6
 """
 _COUNT_UNEMBEDDED = """
 SELECT count(*) FROM agent_memories m
-WHERE m.state = 'succeeded' AND m.erased_at IS NULL AND NOT EXISTS (
+WHERE m.state = 'succeeded' AND m.solution_approach <> '' AND NOT EXISTS (
     SELECT FROM agent_memory_embeddings e
     WHERE e.agent_name = m.agent_name AND e.memory_id = m.id AND e.model = $1 AND e.dimension = $2 AND e.version = $3)
 """

@@ -26,7 +26,7 @@ class RecallExecutor:
             return Result(
                 success=True,
                 answer=publishable(answer),
-                solution="Answered without a model; no similar work was known.",
+                solution="",  # there is none to recall, unless who closes the issue tells one
                 reason="no model ran; no similar work known",
             )
         works = "\n\n".join(_work(work) for work in task.recalled)

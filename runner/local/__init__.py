@@ -236,7 +236,8 @@ _PROGRESS = """
 SELECT count(DISTINCT (repository, issue_number)) FILTER (WHERE NOT live) AS final,
        (SELECT count(*) FROM inbox WHERE processed_at IS NULL) AS inbox,
        (SELECT count(*) FROM outbox WHERE done_at IS NULL AND kind <> 'wake' AND attempts < 12) AS outbox,
-       (SELECT count(*) FROM agent_memories m WHERE $1 AND state = 'succeeded' AND NOT EXISTS (
+       (SELECT count(*) FROM agent_memories m
+        WHERE $1 AND state = 'succeeded' AND solution_approach <> '' AND NOT EXISTS (
             SELECT FROM agent_memory_embeddings e WHERE e.agent_name = m.agent_name AND e.memory_id = m.id)
        ) AS unlearned,
        max(changed) AS changed

@@ -83,6 +83,21 @@ async def test_what_a_person_closed_as_completed_is_recalled_for_the_next_simila
         assert await forget(redis, [text]) == 1
 
 
+async def test_an_issue_closed_without_a_word_after_an_answer_without_a_solution_has_nothing_to_recall(
+    running: System,
+):
+    first = running.github.open_issue(REPOSITORY, CLOUD, author="alice")
+    await running.until_state(first, "done")
+    await running.until_idle()
+    running.github.close(REPOSITORY, first, "completed", "maintainer")
+    await running.until("SELECT EXISTS (SELECT FROM agent_memories WHERE state = 'succeeded')")
+    second = running.github.open_issue(REPOSITORY, CLOUD, author="bob")
+    mission = await running.until_state(second, "done")
+    assert json.loads(mission["recalled"]) == []
+    counted = "SELECT successful_missions FROM agent_performance WHERE agent_name = 'cloud-architect'"
+    assert await running.gateway.fetchval(counted) == 1
+
+
 async def test_a_reopened_issue_takes_its_lesson_back_and_is_worked_again(running: System):
     number = running.github.open_issue(REPOSITORY, CLOUD, author="alice")
     await running.until_state(number, "done")
