@@ -180,7 +180,7 @@ def test_a_kill_of_the_whole_ends_also_what_answers_no_more(started, tmp_path):
         return [pid for pid, line in others if "postgres" not in line and pid != started.pid]
 
     while len(killable()) < len(AGENTS) + 2:  # the runners, the gateway and Redis
-        pass
+        time.sleep(0.05)
     for pid in killable():
         os.kill(pid, signal.SIGSTOP)
     started.kill()
