@@ -398,7 +398,8 @@ async def test_a_vector_that_comes_while_its_memory_is_erased_goes_with_it(owner
             await other.execute("SELECT FROM agent_memories WHERE issue_number = 2 FOR UPDATE")
             erasing = asyncio.create_task(erase(owner))
             await until_blocked(other)
-            await gateway.execute(store, AGENT, hers, vector_text(vector))
+            async with asyncio.timeout(30):
+                await gateway.execute(store, AGENT, hers, vector_text(vector))
         await erasing
         assert await owner.fetchval(vectors, hers) == 0
         await gateway.execute(store, AGENT, hers, vector_text(vector))
