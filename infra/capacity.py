@@ -118,8 +118,10 @@ def _group(
     daemons = [pod.requests for pod in system if pod.daemonset]
     pods = [agent.requests for agent in agents if agent.node_class == name for _ in range(agent.replicas)]
     if name == "critical":  # spot nodes are tainted: what the cluster itself needs does not stand there
-        # Its own surge is counted for good: a release or an add-on's update may come at any time.
-        pods += [pod.requests for pod in system if not pod.daemonset for _ in range(pod.replicas + pod.surge)]
+        own = [pod for pod in system if not pod.daemonset]
+        pods += [pod.requests for pod in own for _ in range(pod.replicas)]
+        # Their surge, which comes last, is counted for good: a release or an add-on's update may come at any time.
+        pods += [pod.requests for pod in own for _ in range(pod.surge)]
     used = sum(daemons, Resources(0, 0))
     free = Resources(
         shape.allocatable.cpu_millicores - used.cpu_millicores, shape.allocatable.memory_mib - used.memory_mib

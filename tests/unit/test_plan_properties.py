@@ -135,6 +135,7 @@ def scheduled(region: RegionPlan, group: NodeGroupPlan) -> bool:
         group.allocatable.cpu_millicores - sum(pod.cpu_millicores for pod in daemons)
     ] * group.nodes_at_rest
     memory = [group.allocatable.memory_mib - sum(pod.memory_mib for pod in daemons)] * group.nodes_at_rest
+    (free_cpu,), (free_memory,) = cpu[:1] or [0], memory[:1] or [0]
     slots = [group.max_pods - len(daemons)] * group.nodes_at_rest
     pods = [
         one.requests for one in region.agents if one.node_class == group.name for _ in range(one.replicas)
@@ -149,7 +150,8 @@ def scheduled(region: RegionPlan, group: NodeGroupPlan) -> bool:
         ]
         if not fitting:
             return False
-        node = max(fitting, key=lambda node: cpu[node])
+        # LeastAllocated: the free shares of CPU and of memory count alike.
+        node = max(fitting, key=lambda node: cpu[node] * free_memory + memory[node] * free_cpu)
         cpu[node] -= pod.cpu_millicores
         memory[node] -= pod.memory_mib
         slots[node] -= 1
