@@ -24,6 +24,13 @@ _FLAGS = (
     " --disable-component-update --disable-sync --disable-dev-shm-usage --force-color-profile=srgb"
     " --remote-debugging-port=0"
 ).split()
+# What is asked of a page that goes away is asked of the next one.
+_WENT_AWAY = (
+    "Inspected target navigated or closed",
+    "Execution context was destroyed",
+    "Cannot find default execution context",
+    "Cannot find context with specified id",
+)
 _ADDRESS = re.compile(r"DevTools listening on (ws://\S+)")
 
 
@@ -125,7 +132,9 @@ class Tab:
         return result["result"].get("value")
 
     async def until(self, expression: str) -> Any:
-        """The value of `expression` once it is true; it is looked at with every frame. Raises Missing."""
+        """The value of `expression` once it is true, here or on the page that it leads to; it is looked at with every
+        frame. Raises Missing.
+        """
         looking = f"""new Promise((found, lost) => {{
             const end = performance.now() + {WAIT_SECONDS * 1000 - 2000};
             const look = () => {{
@@ -135,7 +144,15 @@ class Tab:
             }};
             look();
         }})"""
-        value = await self.evaluate(looking)
+        async with asyncio.timeout(2 * WAIT_SECONDS):
+            while True:
+                try:
+                    value = await self.evaluate(looking)
+                except RuntimeError as refused:
+                    if not str(refused).startswith(_WENT_AWAY):
+                        raise
+                else:
+                    break
         if not value:
             shown = await self.evaluate("document.body.innerText.slice(0, 3000)")
             raise Missing(f"{expression} never came true; the page shows:\n{shown}\n{self.complaints}")
