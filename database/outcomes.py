@@ -47,6 +47,7 @@ CREATE TEMPORARY TABLE staged_outcomes (
     pr_number integer, pr_merged boolean
 ) ON COMMIT DROP
 """
+_SORT_IN_MEMORY = "SET LOCAL work_mem = '64MB'"
 # One load at a time: two of the same file would count twice what neither sees of the other.
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('past outcomes'))"
 # In the order of partitions and keys, which halves the time. How long a pull request was open is no mission's time, so
@@ -86,5 +87,6 @@ async def add_outcomes(connection: Connection, outcomes: Sequence[PastOutcome]) 
     async with connection.transaction():
         await connection.execute(_LOCK)
         await connection.execute(_STAGE)
+        await connection.execute(_SORT_IN_MEMORY)
         await connection.copy_records_to_table("staged_outcomes", records=map(_columns, outcomes))
         return sum(row["added"] for row in await connection.fetch(_ADD))

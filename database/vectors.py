@@ -7,6 +7,7 @@ import sys
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from uuid import UUID
 
 from database.connect import Connection, Pool
@@ -105,6 +106,7 @@ _STAGE = (
 _ANALYZE = "ANALYZE staged_vectors (agent_name, memory_id)"
 # The foreign key's own plan too, which would still scan a partition that was small when this session first asked it.
 _FORGET_PLANS = "DISCARD PLANS"
+_ONE_PLAN = "SET LOCAL plan_cache_mode = force_generic_plan"  # else that of each partition is made six times
 _SCHEMA = """
 SELECT nspname FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'vector'
 """
@@ -133,9 +135,12 @@ async def add_vectors(
     try:
         async with connection.transaction():
             await connection.execute(_STAGE)
-            await connection.copy_records_to_table("staged_vectors", records=vectors)
+            await connection.copy_records_to_table(
+                "staged_vectors", records=sorted(vectors, key=itemgetter(0, 1))
+            )
             await connection.execute(_ANALYZE)
             await connection.execute(_FORGET_PLANS)
+            await connection.execute(_ONE_PLAN)
             status = await connection.execute(_ADD, space.model, space.dimension, space.version)
     finally:
         if not connection.is_closed():
