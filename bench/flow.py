@@ -293,7 +293,7 @@ async def remember(flow: Flow) -> None:
     await _until(flow.pool, _OPEN)
     await _until(flow.pool, _EFFECTS)
     await flow.pool.execute(
-        "SELECT judge_outcome(id, 'succeeded', 'someone') FROM missions WHERE state = 'done'"
+        "SELECT judge_outcome(id, 'succeeded', 'someone', 'so') FROM missions WHERE state = 'done'"
     )
     flow.gateway.new_lesson.set()
     await _until(
