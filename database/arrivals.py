@@ -37,10 +37,8 @@ async def fill(connection: Connection, archive: Archive, part: Part, table: Tabl
     insert, _ = await _stage(connection, archive, part, table, "staged")
     try:
         await connection.execute(insert)
-    except AWAY:
-        raise
-    except asyncpg.InsufficientResourcesError:
-        raise
+    except (*AWAY, asyncpg.InsufficientResourcesError):
+        raise  # that says nothing about the rows
     except asyncpg.PostgresError as broken:
         raise _unfit(archive, part, broken) from broken
     await connection.execute(_UNSTAGE)

@@ -66,16 +66,13 @@ def told(rounds: Sequence[Round]) -> str:
     for name in dict.fromkeys(each.contender for each in rounds):
         own = [each for each in rounds if each.contender == name]
         judged = [each.judged for each in own]
-        cells = [name]
-        if name == WITH_WORDS:
-            cells += ["", "", ""]
-        else:
-            cells += [_number(min(each.recall for each in judged))]
-            cells += [
-                str(sum(each.empty for each in judged)),
-                str(sum(each.short for each in judged)),
-            ]
-        cells.append(str(sum(each.leaks for each in judged)))
+        found = (
+            min(each.recall for each in judged),
+            sum(each.empty for each in judged),
+            sum(each.short for each in judged),
+        )
+        cells = [name, *("" if name == WITH_WORDS else _number(value) for value in found)]
+        cells.append(_number(sum(each.leaks for each in judged)))
         cells.append(_number(sum(each.reached for each in own)))
         cells += [
             f"{_number(_asked(own, clients, 'p50_ms'))} / {_number(_asked(own, clients, 'p99_ms'))}"
