@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeAlias
 
 import asyncpg
 
 from database.aws import database_password
-from errors import Unavailable
+from errors import SettingsError, Unavailable
 
 Connection: TypeAlias = (
     "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
@@ -38,6 +38,12 @@ AWAY = (
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
     asyncpg.InternalClientError,  # what a connection that was cut in the middle of an answer may raise
+)
+# What it raises when the server does not let this role in, or not to what it asks for.
+_REFUSED = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
 )
 
 
@@ -70,24 +76,32 @@ async def open_pool(url: str, *, most: int, application: str) -> AsyncIterator[P
             pool.terminate()
 
 
-def does_not_answer(away: BaseException) -> Unavailable:
-    """What a command tells of one of AWAY."""
-    why = str(away) or type(away).__name__
-    return Unavailable(f"PostgreSQL does not answer ({why}); check DATABASE_URL and that it runs")
+@contextmanager
+def failures_named() -> Iterator[None]:
+    """Raises Unavailable where the server does not answer, SettingsError where it refuses the role."""
+    try:
+        yield
+    except AWAY as away:
+        why = str(away) or type(away).__name__
+        raise Unavailable(
+            f"PostgreSQL does not answer ({why}); check DATABASE_URL and that it runs"
+        ) from away
+    except _REFUSED as refused:
+        raise SettingsError(
+            f"PostgreSQL refuses it: {refused}", "check role, password and database in DATABASE_URL"
+        ) from refused
 
 
 @asynccontextmanager
 async def open_connection(url: str) -> AsyncIterator[Connection]:
-    """One connection, for a command. Raises Unavailable where the server does not answer."""
-    try:
+    """One connection, for a command. Raises Unavailable and SettingsError, as `failures_named`, while connecting."""
+    with failures_named():
         connection = await asyncpg.connect(
             url,
             password=database_password(url),
             timeout=CONNECT_SECONDS,
             server_settings=SERVER_SETTINGS,
         )
-    except AWAY as away:
-        raise does_not_answer(away) from away
     try:
         yield connection
     finally:

@@ -10,20 +10,18 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from database.connect import AWAY, does_not_answer, open_pool
+from database.connect import failures_named, open_pool
 from database.performance import dashboard
 
 _BAR = 40  # columns of the longest bar
 
 
 async def show_dashboard(url: str, *, as_json: bool) -> int:
-    """Read it with the gateway's role at `url` and print it; the exit code. Raises Unavailable."""
+    """Read it with the gateway's role at `url` and print it; the exit code. Raises Unavailable and SettingsError."""
     console = Console()
-    try:
+    with failures_named():
         async with open_pool(url, most=1, application="dashboard") as pool:
             data = await dashboard(pool)
-    except AWAY as away:
-        raise does_not_answer(away) from away
     if as_json:
         console.print_json(json.dumps(data))
     else:

@@ -10,6 +10,7 @@ import asyncpg
 from database.audit.canaries import Canaries
 from database.audit.rights import TABLES
 from database.connect import Connection, open_connection
+from errors import SettingsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,8 @@ async def try_as(url: str, agent: str, canaries: Mapping[str, Canaries]) -> Trie
                     leaks += await _writes(connection, others[0])
             finally:
                 await transaction.rollback()
-    except asyncpg.InvalidAuthorizationSpecificationError as refused:
-        return Tried(agent, 0, (f"{agent} was not tried, since its role cannot log in: {refused}",))
+    except SettingsError as refused:
+        return Tried(agent, 0, (f"{agent} was not tried, since its role cannot log in: {refused.problem}",))
     except asyncpg.InsufficientPrivilegeError as refused:
         return Tried(agent, 0, (f"{agent} was not tried, since its role lacks a right: {refused}",))
     return Tried(agent, len(others), tuple(f"{agent} reaches {leak}" for leak in leaks))

@@ -13,6 +13,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from database.cli import main
 from database.erased import erased_numbers
 from database.migrate import Migration, load_migrations, migrate
 from database.registry import Registration, register_agents
@@ -232,6 +233,26 @@ def test_the_command_line_says_what_is_wrong_with_a_database_that_is_away():
     assert done.returncode == 1
     assert "PostgreSQL does not answer" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "url, why",
+    [
+        ("postgresql://{server}/none", 'database "none" does not exist'),
+        ("postgresql://nobody:wrong@{host}/none", 'password authentication failed for user "nobody"'),
+    ],
+)
+async def test_a_refused_log_in_is_one_sentence_with_the_way_out(
+    empty_database, capsys, monkeypatch, url, why
+):
+    server = empty_database.url("agents_owner").removeprefix("postgresql://").rpartition("/")[0]
+    monkeypatch.setenv("DATABASE_URL", url.format(server=server, host=server.rpartition("@")[2]))
+    assert await asyncio.to_thread(main, ["migrate"]) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert (
+        told.err == f"PostgreSQL refuses it: {why}. Fix: check role, password and database in DATABASE_URL\n"
+    )
 
 
 def test_the_agents_of_a_folder_are_registered_by_one_command(database, tmp_path):
