@@ -189,8 +189,10 @@ SELECT (SELECT count(*) FROM missions WHERE position('@' || $1 in lower(title ||
         WHERE position('@' || $1 in lower(issue_title || ' ' || issue_body || ' ' || solution_approach)) > 0)
 """
 # Dead rows go from the pages; the bytes between the rows are overwritten when a page is used again.
-_VACUUM = "VACUUM (ANALYZE) inbox, outbox, missions, pauses, agent_memories, agent_memory_embeddings"
-_REWRITE = "VACUUM (FULL, ANALYZE) inbox, outbox, missions, pauses, agent_memories, agent_memory_embeddings"
+_VACUUM = (
+    "VACUUM (ANALYZE) inbox, last_words, outbox, missions, pauses, agent_memories, agent_memory_embeddings"
+)
+_REWRITE = "VACUUM (FULL, ANALYZE) inbox, last_words, outbox, missions, pauses, agent_memories, agent_memory_embeddings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,9 +260,8 @@ async def _erase(connection: Connection, person: str, retention: Retention, redi
         return int(status.rsplit(" ", 1)[1])
 
     await connection.execute(_STAGE)
-    await hold_inbox(
-        connection
-    )  # what a gateway takes at this moment are missions before the next statement looks
+    # What a gateway takes in at this moment are missions before the next statement looks.
+    await hold_inbox(connection)
     await rows(_FIND_DELIVERIES, person)
     await rows(_FIND_MISSIONS, person)
     await rows(_FIND_MEMORIES, person)
