@@ -370,6 +370,26 @@ async def test_a_load_looks_memories_up_by_index_though_there_were_none_when_it_
     assert scans["seq_scan"] < 100, scans
 
 
+async def test_few_vectors_beside_many_memories_read_those_of_nobody_else(database):
+    agents = [f"agent-{number}" for number in range(20)]
+    await database.register(*agents)
+    space = Space("minilm", 384, "test")
+    async with database.connect("agents_owner") as owner:
+        await adopt_space(owner, space)
+        outcomes = [
+            past_outcome(agents[row % 20], row, f"case {row}", succeeded=True) for row in range(10_000)
+        ]
+        await add_outcomes(owner, outcomes)
+        await owner.execute("ANALYZE agent_memories")
+        async with owner.transaction():
+            few = [(each.agent_name, each.id, [1.0] * 384) for each in outcomes[:100]]
+            assert await add_vectors(owner, space, few) == 100
+            scanned = await owner.fetchval(
+                "SELECT sum(seq_tup_read) FROM pg_stat_xact_user_tables WHERE relname ~ '^agent_memories_[0-9]+$'"
+            )
+    assert scanned == 0
+
+
 async def test_only_the_schemas_owner_may_backfill(database):
     with pytest.raises(SettingsError, match="policies hide rows"):
         async with open_owner(database.url("gateway")):
