@@ -23,6 +23,8 @@ SINGLES = 200
 BATCH = 100
 SAMPLE = 3_000
 """Rows loaded in bulk into the full store; peers load as many by their own means into the empty one."""
+AT_REST = "CHECKPOINT"
+"""Before rows are stored into the full store, so that what building its indexes left to be written is not timed."""
 TRIES = 20
 """Times a search looks for another agent's memories."""
 

@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
 from bench.memory import binary_copy
-from bench.memory.contender import BATCH, Answer, Job, Loaded, Parts, Turns, Watch, ask_in_threads
+from bench.memory.contender import AT_REST, BATCH, Answer, Job, Loaded, Parts, Turns, Watch, ask_in_threads
 from bench.memory.corpus import DIMENSION, Corpus
 from bench.memory.mem0_peer import between, copy_rest
 
@@ -59,6 +59,7 @@ class LangGraph:
             with self._pool.connection() as connection:
                 connection.execute("DROP INDEX IF EXISTS store_vectors_embedding_idx")
                 connection.execute("ANALYZE")
+                connection.execute(AT_REST)
             for row in parts.single_full:
                 self._store.delete(_namespace(corpus, row), str(row))
             return Loaded(single_full=self._put(corpus, parts.single_full, 1))

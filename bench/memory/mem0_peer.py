@@ -15,7 +15,7 @@ from mem0.vector_stores.pgvector import PGVector
 from psycopg import sql
 
 from bench.memory import binary_copy
-from bench.memory.contender import BATCH, Answer, Job, Loaded, Parts, Turns, Watch, ask_in_threads
+from bench.memory.contender import AT_REST, BATCH, Answer, Job, Loaded, Parts, Turns, Watch, ask_in_threads
 from bench.memory.corpus import DIMENSION, Corpus, row_id, row_of
 
 _COLLECTION = "memories"
@@ -52,6 +52,7 @@ class Mem0:
             with psycopg.connect(self._job.urls[0], autocommit=True) as connection:
                 connection.execute(_TUNE)
                 connection.execute("ANALYZE memories")
+                connection.execute(AT_REST)
             for row in parts.single_full:
                 self._store.delete(str(row_id(row)))
             return Loaded(single_full=self._insert(corpus, parts.single_full, 1))
@@ -127,7 +128,7 @@ def copy_rest(url: str, tables: Sequence[tuple[str, Iterator[bytes]]], index: st
     hours otherwise; an index that is built at once is, if anything, the better one.
     """
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("SET maintenance_work_mem = '2GB'")
+        connection.execute("SET maintenance_work_mem = '4GB'")
         found = connection.execute("SELECT pg_get_indexdef(to_regclass(%s))", (index,)).fetchone()
         if found is not None and found[0] is not None:
             connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(index)))
@@ -142,4 +143,5 @@ def copy_rest(url: str, tables: Sequence[tuple[str, Iterator[bytes]]], index: st
             connection.execute(found[0])
         seconds = time.perf_counter() - started
         connection.execute("VACUUM ANALYZE")
+        connection.execute(AT_REST)
     return round(seconds, 1)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import asyncpg
 
-from bench.memory.contender import BATCH, Answer, Job, Loaded, Parts, Turns, Watch
+from bench.memory.contender import AT_REST, BATCH, Answer, Job, Loaded, Parts, Turns, Watch
 from bench.memory.corpus import Corpus, row_id
 from database.connect import SERVER_SETTINGS, Connection, Pool, keep_session, open_connection, open_pool
 from database.indexes import maintain_indexes
@@ -33,6 +33,7 @@ async def make_schema(server: EmbeddedPostgres, database: str) -> tuple[str, str
         await superuser.execute(f"CREATE ROLE agents_owner LOGIN CREATEROLE PASSWORD '{PASSWORD}'")
         await superuser.execute(f"ALTER DATABASE {database} OWNER TO agents_owner")
         await superuser.execute("CREATE EXTENSION vector")
+        await superuser.execute("GRANT pg_checkpoint TO agents_owner")
     owner_url = server.url("agents_owner", PASSWORD, database)
     async with open_connection(owner_url) as owner:
         await migrate(owner)
@@ -87,6 +88,7 @@ class Ours:
             await owner.execute("VACUUM ANALYZE agent_memories, agent_memory_embeddings")
             await maintain_indexes(owner)
             indexed = time.monotonic() - started
+            await owner.execute(AT_REST)
             bulk_full = await self._bulk(corpus, owner, parts.bulk_full, _CHUNK)
             single_full = await self._single(corpus, gateway, parts.single_full)
             ready = len(rest) / (len(rest) / bulk + indexed)
