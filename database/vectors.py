@@ -5,8 +5,9 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from operator import itemgetter
 from uuid import UUID
 
@@ -99,61 +100,57 @@ async def count_unembedded(connection: Connection, space: Space) -> int:
     return count
 
 
-# COPY refuses tables under row-level security, so rows come by way of a table without it.
-_STAGE = (
-    "CREATE TEMPORARY TABLE staged_vectors (agent_name text, memory_id uuid, embedding vector) ON COMMIT DROP"
-)
-_ANALYZE = "ANALYZE staged_vectors (agent_name, memory_id)"
-# The foreign key's own plan too, which would still scan a partition that was small when this session first asked it.
+# Its own and the foreign key's, which would still scan a partition that was small when this session first asked.
 _FORGET_PLANS = "DISCARD PLANS"
-# One plan of the foreign key, else that of each partition is made six times. And a join reads the memories of all
-# agents: few vectors beside many look theirs up by key, each at the price of reading a quarter as many memories as
-# there are partitions (measured). The planner takes it for a look-up in every partition.
-_PLANS = """
-SELECT set_config('plan_cache_mode', 'force_generic_plan', true),
-       set_config('enable_hashjoin', joins, true), set_config('enable_mergejoin', joins, true)
-FROM (SELECT CASE WHEN $1 * count(*) / 4 < sum(reltuples) THEN 'off' ELSE 'on' END AS joins
-      FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid WHERE inhparent = 'agent_memories'::regclass) AS chosen
-"""
+# Else the plan for each agent is made anew, and that of each partition's foreign key six times.
+_PLAN_ONCE = "SET LOCAL plan_cache_mode = force_generic_plan"
 _SCHEMA = """
 SELECT nspname FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'vector'
 """
+# One agent a call, which reads its partition alone: a query for those of all at once reads the memories of all agents,
+# or visits every partition for each vector.
 # FOR SHARE: a verdict that is being written at this moment must not leave its vector recallable by mistake.
 _ADD = """
 INSERT INTO agent_memory_embeddings (agent_name, memory_id, model, dimension, version, recallable, embedding)
-SELECT m.agent_name, m.id, $1, $2, $3, m.state = 'succeeded', s.embedding
-FROM staged_vectors s JOIN agent_memories m ON m.agent_name = s.agent_name AND m.id = s.memory_id
-WHERE m.erased_at IS NULL
+SELECT m.agent_name, m.id, $1, $2, $3, m.state = 'succeeded', v.embedding
+FROM unnest($5::uuid[], $6::vector[]) AS v (memory_id, embedding) JOIN agent_memories m ON m.id = v.memory_id
+WHERE m.agent_name = $4 AND m.erased_at IS NULL
 FOR SHARE OF m
 ON CONFLICT (agent_name, memory_id, model, dimension, version) DO UPDATE
     SET recallable = EXCLUDED.recallable, embedding = EXCLUDED.embedding
+RETURNING 1
 """
 
 
 async def add_vectors(
     connection: Connection, space: Space, vectors: Sequence[tuple[str, UUID, Sequence[float]]]
 ) -> int:
-    """Store (agent, memory id, vector) in one transaction, by binary COPY, as the schema's owner; how many.
+    """Store (agent, memory id, vector) in one transaction, as the schema's owner; how many.
 
     Vectors of memories that do not exist or were erased are left out; one that exists is replaced.
     """
     schema = await connection.fetchval(_SCHEMA)
     # Only while this runs: elsewhere vectors are written as text.
-    await connection.set_type_codec("vector", schema=schema, encoder=_binary, decoder=bytes, format="binary")
+    await connection.set_type_codec("vector", schema=schema, encoder=bytes, decoder=bytes, format="binary")
+    by_agent = groupby(sorted(vectors, key=itemgetter(0, 1)), key=itemgetter(0))
     try:
         async with connection.transaction():
-            await connection.execute(_STAGE)
-            await connection.copy_records_to_table(
-                "staged_vectors", records=sorted(vectors, key=itemgetter(0, 1))
-            )
-            await connection.execute(_ANALYZE)
             await connection.execute(_FORGET_PLANS)
-            await connection.execute(_PLANS, len(vectors))
-            status = await connection.execute(_ADD, space.model, space.dimension, space.version)
+            await connection.execute(_PLAN_ONCE)
+            added = await connection.fetchmany(
+                _ADD, [_arguments(space, agent, own) for agent, own in by_agent]
+            )
     finally:
         if not connection.is_closed():
             await connection.reset_type_codec("vector", schema=schema)
-    return int(status.rsplit(" ", 1)[1])
+    return len(added)
+
+
+def _arguments(
+    space: Space, agent: str, vectors: Iterable[tuple[str, UUID, Sequence[float]]]
+) -> tuple[object, ...]:
+    _, ids, values = zip(*vectors, strict=True)
+    return space.model, space.dimension, space.version, agent, ids, [_binary(value) for value in values]
 
 
 def _binary(vector: Sequence[float]) -> bytes:
