@@ -44,14 +44,13 @@ _TUNING = ("hnsw.iterative_scan = 'relaxed_order'", "hnsw.ef_search = 200")
 
 
 async def run(
-    size: str, kind: Kind, seeds: Sequence[int], names: Sequence[Name], seconds: float = 10
+    corpus: Corpus, seeds: Sequence[int], names: Sequence[Name], seconds: float = 10
 ) -> list[Round]:
     """All contenders with one store and the questions of `seeds`, on a server of their own; many clients ask for
     `seconds`.
     """
     with tempfile.TemporaryDirectory(prefix="bench-memory-") as name:
         folder = Path(name)
-        corpus = _corpus(size, kind, seeds)
         corpus.save(folder)
         server = EmbeddedPostgres(
             folder / "postgres", password=PASSWORD, settings={"shared_buffers": SHARED_BUFFERS}
@@ -252,13 +251,11 @@ def main() -> None:
     stores = min(options.stores or (1 if options.size in ("M", "L") else options.seeds), options.seeds)
     document = []
     for kind in kinds:
-        rounds = [
-            each
-            for store in range(stores)
-            for each in asyncio.run(
-                run(options.size, kind, range(store, options.seeds, stores), names, options.seconds)
-            )
-        ]
+        rounds: list[Round] = []
+        for store in range(stores):
+            seeds = range(store, options.seeds, stores)
+            corpus = _corpus(options.size, kind, seeds)
+            rounds += asyncio.run(run(corpus, seeds, names, options.seconds))
         reached = targets(rounds) if "ours" in names else {}
         document.append(
             {
