@@ -48,7 +48,7 @@ SIZES = {
     "M": Size(66, 10_000, 66),
     "L": Size(1_000, 1_000, 100),
 }
-TEXT = Size(66, 150, 66)  # real texts through MiniLM: each takes 10 ms
+TEXT = Size(66, 1_000, 66)  # real texts through MiniLM: embedding them takes some ten minutes
 
 
 @dataclass(frozen=True, slots=True)
