@@ -106,8 +106,8 @@ _SCHEMA = """
 SELECT nspname FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'vector'
 """
 # One agent a call, planned for it, which reads its partition alone: a query for those of all at once reads the memories
-# of all agents or visits every partition for each vector, and one plan for every agent is made anew (0.1 s with 1,000
-# agents) whenever a vacuum ends in any partition.
+# of all agents or visits every partition for each vector, and one plan for every agent is made anew (0.2 s with 1,000
+# agents) whenever a vacuum finds any partition grown.
 # FOR SHARE: a verdict that is being written at this moment must not leave its vector recallable by mistake.
 _ADD = """
 INSERT INTO agent_memory_embeddings (agent_name, memory_id, model, dimension, version, recallable, embedding)
