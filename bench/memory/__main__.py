@@ -8,7 +8,7 @@ Each seed has its 300 questions; what a contender has not answered after ten sec
 ones end today. One client asks each once, 32 clients ask them again and again for ten seconds; all answers are judged.
 How many seeds have stores of their own is `--stores`: all of S and text, one of M and L, where a store takes many
 minutes. Peers load the first and the last 3,000 rows in bulk by their own means, which is timed; what lies between is
-copied. Last, 200 rows are stored one a call, into the full store. "ours, words too" is `recall` itself, which a mission
+copied. First and last, 1,000 rows are stored one a call. "ours, words too" is `recall` itself, which a mission
 uses; the other row of ours asks for the nearest vectors alone, as the peers do.
 """
 

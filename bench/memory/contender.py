@@ -19,7 +19,8 @@ from typing import Any, Literal, Protocol
 from bench.memory.corpus import Corpus
 
 Name = Literal["ours", "mem0", "langgraph"]
-SINGLES = 200
+SINGLES = 1_000
+"""So many that most go to an agent stored for before, even of 1,000: a session's first looks its tables up."""
 BATCH = 100
 SAMPLE = 3_000
 """Rows loaded in bulk into the full store; peers load as many by their own means into the empty one."""
