@@ -24,7 +24,7 @@ from runner.local.embedded import EmbeddedPostgres
 
 SPACE = Space("minilm", 384, "bench")
 PASSWORD = "of-the-benchmark"  # noqa: S105
-_CHUNK = 20_000
+_CHUNK = 100_000  # rows a transaction; a backfill takes a whole file as one
 
 
 async def make_schema(server: EmbeddedPostgres, database: str) -> tuple[str, str]:
