@@ -23,7 +23,7 @@ IDLE_SECONDS = 1.0  # then the pool closes a connection: 660 runners share 400
 SERVER_SETTINGS = {
     # Of recall, where an index answers: it goes on until enough rows pass, and looks at more than it must.
     "hnsw.iterative_scan": "relaxed_order",
-    "hnsw.ef_search": "100",
+    "hnsw.ef_search": "150",
     # No disk has to seek. At PostgreSQL's 4 it scans partitions of up to 4,000 vectors although an index is faster.
     "random_page_cost": "1.1",
 }
