@@ -18,7 +18,7 @@ from database.vectors import Space
 ABOVE = 2_000
 """Vectors of one space in a partition. Measured by `python -m bench.memory.crossover`; docs/memory.md has the table."""
 FOUND = 0.99  # of the exact five nearest, or the index is not kept
-# pgvector's 64 found 95 % of the five nearest among 160,000 vectors around topics, 128 99.7 %; among 16,000 real texts,
+# pgvector's 64 found 95 % of the five nearest among 160,000 vectors around topics, 128 99.7 %; among 14,800 real texts,
 # which crowd together more, 128 found 98.5 %, 256 99.3 %, answered in the same time.
 _BUILT_WITH = "m = 16, ef_construction = 256"
 _SAMPLES = 200
