@@ -115,6 +115,7 @@ async def ecosystem(
                     secret=secrets["webhook"],
                     repository=REPOSITORY,
                     rate_limit=1_000_000,  # on one machine there is nobody to protect
+                    deliver_at_once=False,
                 )
             )
         )
@@ -173,6 +174,7 @@ async def ecosystem(
         owner_url = postgres.url("agents_owner", secrets["agents_owner"], DATABASE)
         LocalState(os.getpid(), gateway_url, owner_url, redis.url, page).write(data)
         await _wait_for_page(gateway, page, logs / "gateway.log")
+        github.deliver()  # not before: what fails is not sent again, and nobody asks for a repository not heard of yet
         if options.maintainer:
             github.simulate_maintainer(load_reactions(options.maintainer))
         yield Ecosystem(agents, postgres, redis, github, fleet, gateway, gateway_url, page)

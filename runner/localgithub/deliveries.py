@@ -91,7 +91,9 @@ class Deliveries:
         with self._store.transaction():
             if load_key is not None and self.knows(load_key):
                 return
-            self._queue(line, self._store.insert(sql, *values))
+            delivery = self._store.insert(sql, *values)
+            if self._session is not None:  # else `start` will find it
+                self._queue(line, delivery)
 
     def knows(self, load_key: str) -> bool:
         return self._store.row("SELECT 1 FROM deliveries WHERE load_key = ?", load_key) is not None

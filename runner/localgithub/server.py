@@ -74,7 +74,8 @@ class LocalGitHub:
             raise SettingsError(problem, "stop what listens there, or choose another port") from error
         self.state.url = f"http://{host}:{self._runner.addresses[0][1]}"
         ensure_repository(self.state, self.settings.repository)
-        self._deliveries.start()
+        if self.settings.deliver_at_once:
+            self.deliver()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -92,6 +93,10 @@ class LocalGitHub:
     def token(self, login: str | None = None) -> str:
         """A new token of an account (the App's when None)."""
         return people.new_token(self.state, login or self.settings.bot)
+
+    def deliver(self) -> None:
+        """Starts to send deliveries, those of an earlier process first."""
+        self._deliveries.start()
 
     def deliver_to(self, url: str, secret: str) -> None:
         """Sends deliveries that are made from now on to `url`, signed with `secret`."""

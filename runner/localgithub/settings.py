@@ -37,4 +37,6 @@ class LocalGitHubSettings:
     delivery_timeout: float = 10.0
     """GitHub gives up after 10 seconds."""
     delivery_concurrency: int = 8
+    deliver_at_once: bool = True
+    """Else from `LocalGitHub.deliver` on: what an earlier process did not get to send waits for its receiver."""
     clock: Callable[[], float] = time.time

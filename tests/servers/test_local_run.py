@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from runner.local.embedded import free_port
+from runner.localgithub import LocalGitHub, LocalGitHubSettings
 from tests.servers.conftest import write_definitions
 from tests.servers.system import AGENTS, CLOUD, DOCS, NOBODY
 
@@ -170,6 +172,21 @@ def test_ctrl_c_stops_everything_and_leaves_no_process(started, tmp_path):
 def test_after_a_kill_of_the_whole_the_next_run_goes_on_where_it_was(started, small, tmp_path):
     started.kill()
     until_none_is_left(tmp_path)
+    report = report_of(small, tmp_path / "report.json")
+    assert (report["issues"], report["lost"], report["duplicates"]) == (4, 0, 0)
+
+
+def test_what_a_killed_run_did_not_get_to_deliver_waits_for_the_gateway(small, tmp_path):
+    async def opened_and_not_delivered() -> None:
+        settings = LocalGitHubSettings(
+            tmp_path / "data" / "github", webhook_url="http://127.0.0.1:1/", deliver_at_once=False
+        )
+        async with LocalGitHub(settings) as github:
+            assert await github.load(tmp_path / "issues.json") == 4
+
+    (tmp_path / "data" / "github").mkdir(parents=True)
+    (tmp_path / "data" / "agents-cloud.json").write_text('{"format": 1}')
+    asyncio.run(opened_and_not_delivered())
     report = report_of(small, tmp_path / "report.json")
     assert (report["issues"], report["lost"], report["duplicates"]) == (4, 0, 0)
 
