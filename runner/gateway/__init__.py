@@ -41,6 +41,7 @@ from runner.cancelled import raise_if_cancelled
 from runner.gateway.intake import Intake, text_to_embed
 from runner.gateway.matchers import Matchers
 from runner.gateway.reconcile import reconcile
+from runner.gateway.redeliver import Redelivery
 from runner.gateway.relay import relay_effects, relay_wakes
 from runner.gateway.webhook import webhook
 from runner.geography import Zone, load_geography, local_geography
@@ -91,6 +92,7 @@ class Gateway:
     new_delivery: asyncio.Event = field(default_factory=asyncio.Event)
     new_wake: asyncio.Event = field(default_factory=asyncio.Event)
     new_lesson: asyncio.Event = field(default_factory=asyncio.Event)
+    _redelivery: Redelivery = field(default_factory=Redelivery)
     _learnt: object = None
     _learn_after: float = 0.0
     _deliveries: Counter = field(init=False)
@@ -296,7 +298,8 @@ class Gateway:
         self._learn_after = time.monotonic() + _LEARN_REST * (time.monotonic() - began)
 
     async def _reconcile(self) -> None:
-        found = await reconcile(self.pool, self.github, self.intake.geography, self.intake.zone)
+        intake = self.intake
+        found = await reconcile(self.pool, self.github, intake.geography, intake.zone, self._redelivery)
         if found:
             log.warning("%s events came without their webhook", found)
             self.new_delivery.set()

@@ -15,6 +15,7 @@ from database.erased import ErasedPeople, erased_numbers, moment
 from database.inbox import Delivery, store_delivery
 from errors import GitHubError, Unavailable
 from runner.gateway.lost_events import Lost, comment_before, lost_events
+from runner.gateway.redeliver import Redelivery
 from runner.gateway.webhook import storable
 from runner.geography import Geography, Zone
 from runner.github import GitHub
@@ -49,17 +50,27 @@ WHERE repository = $1 AND event = 'issues' AND processed_at IS NULL
 """
 
 
-async def reconcile(pool: Pool, github: GitHub, geography: Geography, zone: Zone) -> int:
+async def reconcile(
+    pool: Pool, github: GitHub, geography: Geography, zone: Zone, redelivery: Redelivery
+) -> int:
     """Store a delivery for everything that happened and was not heard; how many. 0 where another gateway is at it.
 
-    Each repository is looked through from where the last pass that succeeded began. One that GitHub refuses holds
-    nobody up; raises Unavailable where one could not be looked through now, after the others.
+    What GitHub failed to deliver it is asked for again. Each repository is looked through from where the last pass that
+    succeeded began. One that GitHub refuses holds nobody up; raises Unavailable where one could not be looked through
+    now, after the others.
     """
     async with pool.acquire() as connection:
         if not await connection.fetchval(_LOCK):
             return 0
         try:
             found, away = 0, None
+            try:
+                if asked := await redelivery.ask(github):
+                    log.warning("%s webhooks that failed are asked for again", asked)
+            except GitHubError as refused:
+                log.error("webhooks that failed cannot be asked for again: %s", refused)
+            except Unavailable as unavailable:
+                away = unavailable
             for row in await connection.fetch(_REPOSITORIES, list(geography.repositories)):
                 repository, looked_until = row["repository"], row["looked_until"]
                 if (geography.zone_of(repository) or zone) != zone:

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 # Issue payloads hold a body of 64 KiB at most, several times; GitHub's own limit for any event is 25 MiB.
 MAX_PAYLOAD_BYTES = 2 * 1024 * 1024
 EVENTS = frozenset({"issues", "issue_comment", "pull_request"})
+FINAL_REFUSALS = frozenset({400, 403, 413})
+"""Answers to what is refused for what it is: the same again would be, too."""
 
 
 def webhook(

@@ -240,27 +240,26 @@ class GitHubCalls:
 
     # Webhook deliveries
 
-    async def deliveries(self, repository: str, hook: int, since: datetime) -> list[Delivery]:
-        """Attempts to deliver at or after `since`, newest first. `hook` 0 means the App's own webhook."""
+    async def deliveries(self, since: datetime) -> list[Delivery]:
+        """Attempts to deliver the App's webhook at or after `since`, newest first, MAX_EVENTS at most.
+
+        Empty where this client is no App: only an App sees what became of its webhooks.
+        """
+        bearer = self._tokens.app_token()
         found: list[Delivery] = []
-        path, bearer = self._hook(repository, hook)
-        async for item in self._transport.pages(path, repository=repository, bearer=bearer):
+        if bearer is None:
+            return found
+        async for item in self._transport.pages("/app/hook/deliveries", bearer=bearer):
             delivery = read(Delivery.read, item)
-            if datetime.fromisoformat(delivery.delivered_at) < since:
+            if delivery.at < since or len(found) == MAX_EVENTS:
                 break
             found.append(delivery)
         return found
 
-    async def redeliver(self, repository: str, hook: int, delivery: int) -> None:
-        """Asks GitHub to send a delivery again, under the same guid."""
-        path, bearer = self._hook(repository, hook)
-        path = f"{path}/{delivery}/attempts"
-        await self._transport.request("POST", path, repository=repository, bearer=bearer, repeatable=True)
-
-    def _hook(self, repository: str, hook: int) -> tuple[str, str | None]:
-        if hook:
-            return f"{_root(repository)}/hooks/{hook}/deliveries", None
-        return "/app/hook/deliveries", self._tokens.app_token()
+    async def redeliver(self, delivery: int) -> None:
+        """Asks GitHub to send a delivery of the App's webhook again, under the same guid."""
+        path, bearer = f"/app/hook/deliveries/{delivery}/attempts", self._tokens.app_token()
+        await self._transport.request("POST", path, bearer=bearer, repeatable=True)
 
     async def _get(self, repository: str, path: str, params: Mapping[str, str | int] | None = None) -> Any:
         answer = await self._transport.request(

@@ -126,12 +126,12 @@ class Delivery:
     event: str
     action: str | None
     status_code: int
-    delivered_at: str
+    at: datetime
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Self:
         action = None if data["action"] is None else str(data["action"])
-        code, at = int(data["status_code"]), str(data["delivered_at"])
+        code, at = int(data["status_code"]), datetime.fromisoformat(data["delivered_at"])
         return cls(int(data["id"]), str(data["guid"]), str(data["event"]), action, code, at)
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -121,6 +122,27 @@ async def client_of(
     limits = GitHubSettings(base_url=github.url, **settings)
     async with GitHub(tokens or PlainToken(github.token()), limits, clock=clock, sleep=clock.sleep) as client:
         yield client
+
+
+APP_ID = "77"
+
+
+@cache
+def app_keys() -> tuple[str, str]:
+    """A private key of the App and its public one, both PEM."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    )
+    public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return private.decode(), public.decode()
 
 
 @asynccontextmanager

@@ -151,9 +151,16 @@ class System:
 
 @asynccontextmanager
 async def open_system(
-    database: Database, server: EmbeddedRedis, folder: Path, clock: Callable[[], float] = time.time
+    database: Database,
+    server: EmbeddedRedis,
+    folder: Path,
+    clock: Callable[[], float] = time.time,
+    **settings: Any,
 ) -> AsyncIterator[System]:
-    """A local GitHub, which `clock` tells the time, and a registered fleet; the test starts gateway and runners."""
+    """A local GitHub, which `clock` tells the time, and a registered fleet; the test starts gateway and runners.
+
+    `settings`: more of the local GitHub's.
+    """
     definitions = write_definitions(folder / "agents", AGENTS)
     await database.register(*(name for name, _ in AGENTS))
     async with AsyncExitStack() as stack:
@@ -162,7 +169,11 @@ async def open_system(
         github = await stack.enter_async_context(
             LocalGitHub(
                 LocalGitHubSettings(
-                    data=folder / "github", repository=REPOSITORY, rate_limit=1_000_000, clock=clock
+                    data=folder / "github",
+                    repository=REPOSITORY,
+                    rate_limit=1_000_000,
+                    clock=clock,
+                    **settings,
                 )
             )
         )

@@ -20,7 +20,16 @@ from runner.github.app import AppTokens, PlainToken
 from runner.github.transport import GitHubSettings
 from runner.localgithub import Fault, LocalGitHub
 from runner.localgithub.people import new_token
-from tests.servers.github_fixtures import NOON, REPOSITORY, Clock, client_of, local_github, serving
+from tests.servers.github_fixtures import (
+    APP_ID,
+    NOON,
+    REPOSITORY,
+    Clock,
+    app_keys,
+    client_of,
+    local_github,
+    serving,
+)
 
 MISSION = UUID("00000000-0000-4000-8000-000000000001")
 MARKER = marker(MISSION, "result")
@@ -644,27 +653,14 @@ async def test_missing_permission_is_no_rate_limit(server: LocalGitHub, number: 
 # Apps
 
 
-@pytest.fixture(scope="module")
-def keys() -> tuple[str, str]:
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.TraditionalOpenSSL,
-        serialization.NoEncryption(),
-    )
-    public = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    return private.decode(), public.decode()
-
-
 @pytest.fixture
-async def app_server(tmp_path: Path, clock: Clock, keys: tuple[str, str]) -> AsyncIterator[LocalGitHub]:
-    async with local_github(tmp_path, clock, app_id="77", app_public_key=keys[1]) as server:
+async def app_server(tmp_path: Path, clock: Clock) -> AsyncIterator[LocalGitHub]:
+    async with local_github(tmp_path, clock, app_id=APP_ID, app_public_key=app_keys()[1]) as server:
         yield server
+
+
+def app_tokens(clock: Clock) -> AppTokens:
+    return AppTokens(APP_ID, app_keys()[0], clock=clock)
 
 
 def tokens_issued(server: LocalGitHub) -> int:
@@ -672,12 +668,12 @@ def tokens_issued(server: LocalGitHub) -> int:
 
 
 async def test_an_app_works_with_one_token_an_owner_until_it_nears_its_end(
-    app_server: LocalGitHub, clock: Clock, keys: tuple[str, str]
+    app_server: LocalGitHub, clock: Clock
 ) -> None:
     other = "elsewhere/thing"
     number = app_server.open_issue(REPOSITORY, "Hello")
     app_server.open_issue(other, "Hello")
-    async with client_of(app_server, clock, AppTokens("77", keys[0], clock=clock)) as github:
+    async with client_of(app_server, clock, app_tokens(clock)) as github:
         await asyncio.gather(*(github.issue(REPOSITORY, number) for _ in range(5)))
         assert tokens_issued(app_server) == 1
         await github.issue(other, 1)
@@ -692,11 +688,9 @@ async def test_an_app_works_with_one_token_an_owner_until_it_nears_its_end(
         assert comment.author == BOT
 
 
-async def test_a_token_that_github_revoked_is_renewed_once(
-    app_server: LocalGitHub, clock: Clock, keys: tuple[str, str]
-) -> None:
+async def test_a_token_that_github_revoked_is_renewed_once(app_server: LocalGitHub, clock: Clock) -> None:
     number = app_server.open_issue(REPOSITORY, "Hello")
-    async with client_of(app_server, clock, AppTokens("77", keys[0], clock=clock)) as github:
+    async with client_of(app_server, clock, app_tokens(clock)) as github:
         await github.issue(REPOSITORY, number)
         app_server.state.store.run("DELETE FROM tokens WHERE owner IS NOT NULL")
         assert (await github.issue(REPOSITORY, number))["number"] == number
@@ -707,10 +701,8 @@ async def test_a_token_that_github_revoked_is_renewed_once(
         assert error.value.status == 401
 
 
-async def test_an_app_that_is_not_installed_says_so(
-    app_server: LocalGitHub, clock: Clock, keys: tuple[str, str]
-) -> None:
-    async with client_of(app_server, clock, AppTokens("77", keys[0], clock=clock)) as github:
+async def test_an_app_that_is_not_installed_says_so(app_server: LocalGitHub, clock: Clock) -> None:
+    async with client_of(app_server, clock, app_tokens(clock)) as github:
         with pytest.raises(GitHubError) as error:
             await github.issue("unknown/repository", 1)
     assert error.value.status == 404
@@ -725,24 +717,28 @@ def test_a_key_that_cannot_sign_is_found_at_the_start() -> None:
 # Webhook deliveries
 
 
-async def test_a_delivery_that_failed_is_listed_and_sent_again(
-    app_server: LocalGitHub, clock: Clock, keys: tuple[str, str]
-) -> None:
+async def test_a_delivery_that_failed_is_listed_and_sent_again(app_server: LocalGitHub, clock: Clock) -> None:
     app_server.deliver_to("http://127.0.0.1:1/webhook", "secret")
     app_server.open_issue(REPOSITORY, "Hello")
     await app_server.sent()
     since = datetime.fromtimestamp(NOON, UTC)
-    async with client_of(app_server, clock, AppTokens("77", keys[0], clock=clock)) as github:
-        [failed] = await github.deliveries(REPOSITORY, 0, since)
+    async with client_of(app_server, clock, app_tokens(clock)) as github:
+        [failed] = await github.deliveries(since)
         assert (failed.event, failed.action, failed.status_code) == ("issues", "opened", 502)
 
-        await github.redeliver(REPOSITORY, 0, failed.id)
+        await github.redeliver(failed.id)
         await app_server.sent()
 
-        again, first = await github.deliveries(REPOSITORY, 0, since)
+        again, first = await github.deliveries(since)
         assert (again.guid, first) == (failed.guid, failed)
-        assert await github.deliveries(REPOSITORY, 0, datetime.fromtimestamp(NOON + 1, UTC)) == []
-    async with client_of(app_server, clock) as github:
-        assert len(await github.deliveries(REPOSITORY, 1, since)) == 2
+        assert await github.deliveries(datetime.fromtimestamp(NOON + 1, UTC)) == []
         with pytest.raises(GitHubError):
-            await github.redeliver(REPOSITORY, 1, 4711)
+            await github.redeliver(4711)
+
+
+async def test_only_an_app_sees_what_became_of_its_webhooks(app_server: LocalGitHub, clock: Clock) -> None:
+    app_server.deliver_to("http://127.0.0.1:1/webhook", "secret")
+    app_server.open_issue(REPOSITORY, "Hello")
+    await app_server.sent()
+    async with client_of(app_server, clock) as github:
+        assert await github.deliveries(datetime.fromtimestamp(NOON, UTC)) == []

@@ -13,6 +13,7 @@ from database.inbox import Delivery, store_delivery
 from database.owner import open_owner
 from database.retention import load_retention
 from runner.gateway.reconcile import reconcile
+from runner.gateway.redeliver import Redelivery
 from runner.geography import Geography
 from runner.localgithub import Fault, LocalGitHub, issues
 from tests.servers.github_fixtures import client_of
@@ -67,7 +68,7 @@ class Outage:
     async def look(self, geography: Geography = NO_SETTINGS) -> int:
         """One pass of the gateway, and all that follows from it; how much it found."""
         async with client_of(self.github) as client:
-            found = await reconcile(self.system.gateway, client, geography, "US")
+            found = await reconcile(self.system.gateway, client, geography, "US", Redelivery())
         await self.system.until_idle()
         return found
 
@@ -319,7 +320,7 @@ async def test_a_lost_label_by_someone_who_may_spend_lets_paid_work_start(databa
         outage = Outage(system, Time())
         await outage.lost(lambda: system.github.label(REPOSITORY, number, "approved", "owner"))
         async with client_of(system.github) as client:
-            assert await reconcile(system.gateway, client, NO_SETTINGS, "US") == 1
+            assert await reconcile(system.gateway, client, NO_SETTINGS, "US", Redelivery()) == 1
         assert (await system.until_state(number, "queued"))["approved_by"] == "owner"
 
 
