@@ -21,7 +21,7 @@ run: $(RUN) ## the whole ecosystem on this machine, page at http://127.0.0.1:808
 	@$(BIN)/python -m runner run $(or $(ARGS),$(SAMPLE))
 
 test: lint ## lint, then every ring of tests whose tools are here (ARGS="..." for pytest)
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(TEST) ## ruff and mypy
 	@$(BIN)/python -m ruff check --quiet .

@@ -39,7 +39,14 @@ async def show_dashboard(url: str, *, as_json: bool) -> int:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right")
     return table
@@ -59,27 +66,16 @@ def _groups(data: Mapping[str, Any]) -> Table:
 
 
 def _agents(data: Mapping[str, Any]) -> Table:
-    table = _table(
-        "Agents",
-        "agent",
-        "missions",
-        "right",
-        "wrong",
-        "surely between",
-        "minutes",
-        "memories",
-        "KiB",
-        "hits",
-    )
+    table = _table("Agents", "agent", "missions", "right", "surely", "minutes", "KiB", "hits")
+    table.columns[0].no_wrap = True
     for each in data["agents"]:
+        low, high = each["surely_above"], each["surely_below"]
         table.add_row(
             each["agent"],
             str(each["missions"]),
-            str(each["successes"]),
-            str(each["failures"]),
-            _span(each["surely_above"], each["surely_below"], _percent),
+            f"{each['successes']}/{each['successes'] + each['failures']}",
+            "–" if low is None else f"{100 * low:.0f}–{high:.0%}",
             _number(each["minutes"]),
-            str(each["successes"]),
             str(each["bytes"] // 1024),
             f"{each['hits']}/{each['asked']}",
         )

@@ -342,8 +342,14 @@ async def test_the_command_shows_the_same_as_a_table_and_as_json(database):
     assert json.loads(as_json)["groups"]["hall of fame"]["agents"] == [AGENT]
 
 
-async def run_dashboard(database: Database, *arguments: str) -> str:
-    environment = {**os.environ, "DATABASE_URL": database.url("gateway"), "COLUMNS": "160"}
+async def test_a_long_name_is_whole_in_a_terminal_of_80_columns(database):
+    name = "guard-compliance-specialist"
+    await database.register(name)
+    assert f" {name} " in await run_dashboard(database, columns=80)
+
+
+async def run_dashboard(database: Database, *arguments: str, columns: int = 160) -> str:
+    environment = {**os.environ, "DATABASE_URL": database.url("gateway"), "COLUMNS": str(columns)}
     process = await create_subprocess_exec(
         sys.executable, "-m", "runner", "dashboard", *arguments, env=environment, stdout=PIPE, stderr=PIPE
     )
