@@ -19,7 +19,8 @@ class Word:
     repository: str
     number: int
     topic: str
-    """`state`, `label <name>`, `agent`, `merge`, `commit` for what it made, or `verdict <mission>`."""
+    """`state`, `label <name>`, `agent`, `merge`, `commit` for what it made; of a mission, with its id,
+    `verdict`, `closing` or `comment`."""
     said: str
     at: datetime
 

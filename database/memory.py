@@ -161,7 +161,8 @@ _STORE = "SELECT store_outcome($1, $2::vector, $3, $4)"
 async def store_outcome(pool: Pool, outcome: Outcome, embedded: Embedded | None = None) -> UUID:
     """Store an outcome, its statistics and its vector (of title and body) in one transaction; the memory's id.
 
-    Storing the same mission again changes nothing. An agent stores only for itself, and its successes stay pending.
+    Storing the same mission again changes nothing. An agent stores only for itself; its successes stay pending, and a
+    pull request and a review score are not its to name.
     Raises asyncpg.InsufficientPrivilegeError for another agent's outcome, EmbeddingMismatch for a vector of another
     space than the memories'.
     """
@@ -217,8 +218,11 @@ def vector_text(embedding: Sequence[float]) -> str:
     return "[" + ",".join(["%.7g"] * len(embedding)) % tuple(embedding) + "]"
 
 
-_MISSIONS_OF_ISSUE = """
-SELECT id FROM missions WHERE repository = $1 AND issue_number = $2 AND state IN ('done', 'failed')
+_FINISHED_MISSION = """
+SELECT id FROM missions m
+WHERE repository = $1 AND issue_number = $2 AND state IN ('done', 'failed') AND NOT ($3 AND EXISTS (
+    SELECT FROM missions later
+    WHERE later.repository = $1 AND later.issue_number = $2 AND later.accepted_at > m.accepted_at))
 ORDER BY accepted_at DESC LIMIT 1
 """
 # A work that was loaded from history, or whose mission was pruned, is known by its outcome alone.
@@ -226,12 +230,14 @@ _MISSION_OF_PULL_REQUEST = """
 SELECT id, issue_number FROM missions WHERE repository = $1 AND pr_number = $2
 UNION ALL SELECT mission_id, issue_number FROM agent_memories WHERE repository = $1 AND pr_number = $2 LIMIT 1
 """
-_JUDGE = "SELECT judge_outcome($1, $2, $3, $4, $5, $6, $7, $8)"
+_JUDGE = "SELECT judge_outcome($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 
 
-async def finished_mission(connection: Connection, repository: str, issue_number: int) -> UUID | None:
-    """The newest finished mission of an issue."""
-    mission: UUID | None = await connection.fetchval(_MISSIONS_OF_ISSUE, repository, issue_number)
+async def finished_mission(
+    connection: Connection, repository: str, issue_number: int, *, last: bool = False
+) -> UUID | None:
+    """The newest finished mission of an issue; with `last`, only if none came after it, as of one who declined."""
+    mission: UUID | None = await connection.fetchval(_FINISHED_MISSION, repository, issue_number, last)
     return mission
 
 
@@ -254,10 +260,12 @@ async def judge_outcome(
     pr_number: int | None = None,
     merged: bool | None = None,
     reverted: bool = False,
+    unless_refuted: bool = False,
 ) -> UUID | None:
     """The repository's word on an outcome; the memory's id where it changed something. A success is recallable then.
 
-    `solution`, which `solution_by` wrote, takes the place of the agent's own.
+    `solution`, which `solution_by` wrote, takes the place of the agent's own. `unless_refuted`: the word is weaker than
+    any that refuted the work, but for a reopening.
     """
     memory: UUID | None = await connection.fetchval(
         _JUDGE,
@@ -269,6 +277,7 @@ async def judge_outcome(
         merged,
         reverted,
         solution_by,
+        unless_refuted,
     )
     return memory
 

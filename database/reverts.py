@@ -1,4 +1,4 @@
-"""What a pull request takes back, as its body says, and what was taken back before it was known."""
+"""What a pull request takes back or closes, as its body says, and what was taken back before it was known."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ _ONE_PULL = re.compile(rf"(?:https?://[^\s/]+/)?(?P<name>{_NAME})?(?:#|/pull/|/i
 _ONE_COMMIT = re.compile(
     rf"(?:(?:https?://[^\s/]+/)?(?P<name>{_NAME})(?:@|/commit/))?(?P<sha>[0-9a-f]{{7,40}})\b", re.IGNORECASE
 )
+# GitHub's words, with or without a colon (docs.github.com, "Linking a pull request to an issue").
+_CLOSES = re.compile(rf"\b(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?):?\s+(?P<issue>{_PULL})", re.IGNORECASE)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)  # a template's hints
 
 
@@ -55,6 +57,16 @@ def reverted_by(body: str, repository: str) -> Reverted:
             if (commit["name"] or repository).lower() == repository.lower():
                 commits[commit["sha"].lower()] = None
     return Reverted(tuple(numbers), tuple(commits))
+
+
+def closed_by(body: str, repository: str) -> tuple[int, ...]:
+    """The issues of `repository` (owner/name, in which the body stands) that merging the pull request closes."""
+    numbers: dict[int, None] = {}
+    for closing in _CLOSES.finditer(_COMMENT.sub("", body)):
+        issue = _ONE_PULL.fullmatch(closing["issue"])
+        if issue is not None and (issue["name"] or repository).lower() == repository.lower():
+            numbers[int(issue["number"])] = None
+    return tuple(numbers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ from database.connect import Connection
 _PLANT = """
 WITH planted AS (
     INSERT INTO agent_memories (agent_name, mission_id, agent_specialization, repository, issue_number, issue_title,
-                                solution_approach, state, proven_by, proven_at)
+                                solution_approach, state, proven_by, proven_at, created_at)
     SELECT agent_name, gen_random_uuid(), 'audit', 'audit/canary', 1, 'canary' || md5(random()::text), 'canary',
-           state, 'audit', now()
-    FROM agents, unnest(ARRAY['succeeded', 'failed']) AS state
+           state, 'audit', before, before
+    FROM agents, unnest(ARRAY['succeeded', 'failed']) AS state, (SELECT now() - interval '1 day' AS before) AS t
     RETURNING agent_name, id, issue_title, state),
 embedded AS (
     INSERT INTO agent_memory_embeddings (agent_name, memory_id, model, dimension, recallable, embedding)

@@ -30,8 +30,11 @@ WITH wanted (tablename, policyname, role, cmd, qual, with_check) AS (VALUES
      '(agent_name = ( SELECT current_agent() AS current_agent))', NULL),
     ('missions', 'owner_all', 'owner', 'ALL', 'true', 'true'),
     ('missions', 'gateway_all', 'gateway', 'ALL', 'true', 'true'),
-    ('missions', 'own_missions', 'agents', 'ALL', '(agent_name = ( SELECT current_agent() AS current_agent))',
-     '(agent_name = ( SELECT current_agent() AS current_agent))'),
+    ('missions', 'own_missions', 'agents', 'ALL',
+     '((agent_name = ( SELECT current_agent() AS current_agent))'
+     ' AND (state = ANY (ARRAY[''queued''::text, ''running''::text])))',
+     '((agent_name = ( SELECT current_agent() AS current_agent))'
+     ' AND (state = ANY (ARRAY[''queued''::text, ''running''::text])))'),
     ('pauses', 'owner_all', 'owner', 'ALL', 'true', 'true'),
     ('pauses', 'gateway_all', 'gateway', 'ALL', 'true', 'true'),
     ('pauses', 'own_pauses', 'agents', 'SELECT',

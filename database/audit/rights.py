@@ -53,7 +53,7 @@ FUNCTIONS: Mapping[str, str] = {
     "current_agent()": "all",
     "finish_mission(uuid,bigint,text,text,text,text,text,text[],bigint,numeric,jsonb,jsonb,text[])": "agents",
     "is_recalled(jsonb)": "all",  # whoever changes a mission runs its checks
-    "judge_outcome(uuid,text,text,text,integer,boolean,boolean,text)": "gateway",
+    "judge_outcome(uuid,text,text,text,integer,boolean,boolean,text,boolean)": "gateway",
     "prune_memories(timestamp with time zone,integer)": "gateway",
     "prune_missions(timestamp with time zone,integer)": "gateway",
     "recall_candidates(text,text,vector,text,text,integer,integer,integer)": "all",

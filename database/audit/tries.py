@@ -48,6 +48,8 @@ UNION ALL SELECT count(*) || ' rows of ' || coalesce(agent_name, 'nobody') || ' 
 WHERE agent_name IS DISTINCT FROM $1 GROUP BY agent_name
 UNION ALL SELECT count(*) || ' of its own failures and unproven outcomes in agent_memories' FROM agent_memories
 WHERE state <> 'succeeded' HAVING count(*) > 0
+UNION ALL SELECT count(*) || ' of its own ended missions in missions' FROM missions
+WHERE state NOT IN ('queued', 'running') HAVING count(*) > 0
 UNION ALL SELECT count(*) || ' pauses of others in pauses' FROM pauses
 WHERE scope NOT IN ('all', 'paid', 'agent:' || $1) HAVING count(*) > 0
 UNION ALL SELECT CASE WHEN c.relispartition THEN 'partition ' ELSE 'table ' END || c.oid::regclass

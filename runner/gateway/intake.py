@@ -244,6 +244,10 @@ async def _comment(connection: Connection, repository: str, payload: Mapping[str
     latest = await latest_mission(connection, repository, issue.number)
     if latest is None or latest.state in LIVE:
         return "no finished mission to note the comment on"
+    at = moment_of(comment, "created_at")
+    word = Word(repository, issue.number, f"comment {latest.id}", str(comment.get("id")), at) if at else None
+    if word is not None and not await hear(connection, word):
+        return "a later comment was noted, or this one"
     await note_comment(connection, latest.id, author.login, str(comment.get("body") or "")[:20_000])
     return f"comment by {author.login} noted"
 

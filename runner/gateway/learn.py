@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 from database.connect import Connection
 from database.control import comment_by
 from database.last_words import Word, hear, merged_as
 from database.memory import finished_mission, judge_outcome, mission_of_pull_request
-from database.reverts import Revert, note_reverts, reverted_by
+from database.reverts import Revert, closed_by, note_reverts, reverted_by
 from runner.gateway.words import moment_of
 from runner.issue import Issue
 
@@ -27,13 +26,20 @@ async def learn_from_issue(
     if event == "closed" and state_reason != "completed":
         # Not planned, or a duplicate: that says nothing about the work.
         return f"closed as {state_reason}: not judged"
-    mission = await finished_mission(connection, issue.repository, issue.number)
+    mission = await finished_mission(connection, issue.repository, issue.number, last=event == "closed")
     if mission is None:
         return "no outcome to judge"
     succeeded = event in ("closed", SUCCESS_LABEL)
     if event not in ("closed", "reopened", SUCCESS_LABEL, FAILURE_LABEL):
         return f"label {event} is not an outcome: use {SUCCESS_LABEL} or {FAILURE_LABEL}"
-    if not await _is_last(connection, issue.repository, issue.number, mission, event, at):
+    # Whether an issue is closed and how good a work is are two matters: a label that is heard late still overrules the
+    # closing that came after it. A reopening is a word on both.
+    topics = {"closed": ["closing"], "reopened": ["closing", "verdict"]}.get(event, ["verdict"])
+    last = [
+        await _is_last(connection, issue.repository, issue.number, f"{topic} {mission}", event, at)
+        for topic in topics
+    ]
+    if not all(last):
         return LATER
     solution = await comment_by(connection, mission, person) if event == "closed" else None
     memory = await judge_outcome(
@@ -43,6 +49,7 @@ async def learn_from_issue(
         by=f"{person}: {event}",
         solution=solution,
         solution_by=person,
+        unless_refuted=event == "closed",
     )
     return _verdict(memory is not None, succeeded)
 
@@ -62,7 +69,7 @@ async def learn_from_pull_request(
     work = await mission_of_pull_request(connection, repository, number)
     if work is not None:
         mission, issue_number = work
-        if await _is_last(connection, repository, issue_number, mission, by, at):
+        if await _is_last(connection, repository, issue_number, f"verdict {mission}", by, at):
             memory = await judge_outcome(
                 connection, mission, succeeded=merged, by=by, pr_number=number, merged=merged
             )
@@ -74,8 +81,29 @@ async def learn_from_pull_request(
         if isinstance(commit, str) and at is not None:
             await hear(connection, Word(repository, number, "commit", commit, at))
         body = str(pull_request.get("body") or "")
+        if work is None:
+            words += await _close(connection, repository, number, body, by, at)
         words += await _take_back(connection, repository, number, body, by, at)
     return "; ".join(words) or "not a pull request of ours"
+
+
+async def _close(
+    connection: Connection, repository: str, number: int, body: str, by: str, at: datetime | None
+) -> list[str]:
+    """A person's pull request `number` was merged: it proves the work on each issue that it closes.
+
+    The outcome then knows the pull request, so that a revert of it is one of the work.
+    """
+    words = []
+    for issue in closed_by(body, repository):
+        mission = await finished_mission(connection, repository, issue, last=True)
+        if mission is None or not await _is_last(connection, repository, issue, f"verdict {mission}", by, at):
+            continue
+        memory = await judge_outcome(
+            connection, mission, succeeded=True, by=by, pr_number=number, merged=True, unless_refuted=True
+        )
+        words.append(f"issue #{issue}: {_verdict(memory is not None, True)}")
+    return words
 
 
 async def _take_back(
@@ -94,20 +122,20 @@ async def _take_back(
             continue
         mission, issue_number = work
         said = f"reverted by #{number}"
-        if await _is_last(connection, repository, issue_number, mission, said, at):
+        if await _is_last(connection, repository, issue_number, f"verdict {mission}", said, at):
             memory = await judge_outcome(connection, mission, succeeded=False, by=by, reverted=True)
             words.append("reverted: " + _verdict(memory is not None, False))
     return words
 
 
 async def _is_last(
-    connection: Connection, repository: str, number: int, mission: UUID, said: str, at: datetime | None
+    connection: Connection, repository: str, number: int, topic: str, said: str, at: datetime | None
 ) -> bool:
-    """Whether nothing later judged a mission on issue `number`: a closing may be heard after a revert of its work."""
-    return at is None or await hear(connection, Word(repository, number, f"verdict {mission}", said, at))
+    """Whether nothing later was said on `topic` of issue `number`: a closing may be heard after a reopening."""
+    return at is None or await hear(connection, Word(repository, number, topic, said, at))
 
 
 def _verdict(changed: bool, succeeded: bool) -> str:
     if not changed:
-        return "judged so before"
+        return "judged before"
     return "proven: recallable from now on" if succeeded else "refuted: not recallable"

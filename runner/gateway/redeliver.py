@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from errors import GitHubError
 from runner.gateway.webhook import EVENTS, FINAL_REFUSALS
 from runner.github import GitHub
 from runner.github.objects import Delivery
@@ -44,25 +45,25 @@ class Redelivery:
             del self._asked[guid]
         asked = 0
         for guid, delivery in failed.items():
-            if self._asked[guid] < MOST_ASKED:
-                await github.redeliver(delivery.id)
-                asked += 1
-                self._asked[guid] += 1
-            elif self._asked[guid] == MOST_ASKED:
-                self._asked[guid] += 1
-                log.error(
-                    "the webhook %s failed with %s each time: it is given up", guid, delivery.status_code
-                )
+            self._asked[guid] += 1
+            if self._asked[guid] <= MOST_ASKED:
+                try:
+                    await github.redeliver(delivery.id)
+                    asked += 1
+                except GitHubError as refused:  # holds none of the others up
+                    log.error("the webhook %s that failed is not sent again: %s", guid, refused)
+            elif self._asked[guid] == MOST_ASKED + 1:
+                log.error("the webhook %s failed each time (%s): it is given up", guid, delivery.status)
         self._looked_until = began
         return asked
 
 
 def _never_arrived(attempts: list[Delivery]) -> dict[str, Delivery]:
     """The last attempt of each webhook of which none arrived, oldest first. `attempts`: newest first."""
-    arrived = {attempt.guid for attempt in attempts if attempt.status_code < 300}
+    settled = {attempt.guid for attempt in attempts if attempt.status in ("OK", "pending")}
     failed: dict[str, Delivery] = {}
     for attempt in attempts:
         final = attempt.status_code in FINAL_REFUSALS
-        if attempt.event in EVENTS and attempt.guid not in arrived and not final:
+        if attempt.event in EVENTS and attempt.guid not in settled and not final:
             failed.setdefault(attempt.guid, attempt)
     return dict(reversed(failed.items()))

@@ -43,7 +43,7 @@ def webhook(
             ):
                 body += more
         except (web.RequestPayloadError, ConnectionError):
-            return _answer(400, "the body ended early")
+            return _answer(503, "the body ended early")
         if len(body) > MAX_PAYLOAD_BYTES:
             return _answer(413, f"over {MAX_PAYLOAD_BYTES} bytes")
         if not signed(secret, body, request.headers.get("X-Hub-Signature-256", "")):

@@ -125,6 +125,8 @@ class Delivery:
     guid: str
     event: str
     action: str | None
+    status: str
+    """OK where it arrived, pending while it is on its way, else why it failed."""
     status_code: int
     at: datetime
 
@@ -132,7 +134,8 @@ class Delivery:
     def read(cls, data: Mapping[str, Any]) -> Self:
         action = None if data["action"] is None else str(data["action"])
         code, at = int(data["status_code"]), datetime.fromisoformat(data["delivered_at"])
-        return cls(int(data["id"]), str(data["guid"]), str(data["event"]), action, code, at)
+        guid, event, status = str(data["guid"]), str(data["event"]), str(data["status"])
+        return cls(int(data["id"]), guid, event, action, status, code, at)
 
 
 def _login(data: Mapping[str, Any]) -> str:

@@ -98,7 +98,7 @@ async def test_what_fails_each_time_is_given_up_and_said_once(
     assert asked == [1] * MOST_ASKED + [0, 0]
     [said] = caplog.messages
     assert receiver.hooks[0].guid in said
-    assert "503" in said
+    assert "Invalid HTTP Response" in said
 
 
 @pytest.mark.parametrize("status", [400, 403, 413])
@@ -125,3 +125,23 @@ async def test_the_next_look_begins_where_one_that_failed_began(
     with pytest.raises(Unavailable):
         await redelivery.ask(github)
     assert await redelivery.ask(github) == 1
+
+
+async def test_one_that_github_will_not_send_again_holds_no_other_up(
+    server: LocalGitHub, receiver: Receiver, github: GitHub
+):
+    await failed(server, receiver)
+    await failed(server, receiver)
+    redelivery = Redelivery()
+    server.faults.add(Fault("status", status=404, path="/attempts"))
+    assert await redelivery.ask(github) == 1
+    await server.sent()
+    assert [hook.what for hook in receiver.hooks][2:] == ["issues.opened#2"]
+
+
+async def test_one_whose_answer_had_no_code_did_not_arrive(
+    server: LocalGitHub, receiver: Receiver, github: GitHub
+):
+    await failed(server, receiver)
+    server.state.store.run("UPDATE deliveries SET status = 'failed to connect to host', status_code = 0")
+    assert await Redelivery().ask(github) == 1
