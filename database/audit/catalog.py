@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from database.audit.bodies import BODY_CHECK
 from database.audit.check import Check
 from database.audit.rights import RIGHTS
 from database.audit.roles import ROLES
@@ -111,6 +112,7 @@ CHECKS = (
     Check("row security", _ROW_SECURITY, "ALTER TABLE … ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY"),
     Check("policies", _POLICIES, "restore the policies of the migrations"),
     *RIGHTS,
+    BODY_CHECK,
     *ROLES,
     Check("partitions", _PARTITIONS, "each agent has one partition of its own: `register_agent`"),
     Check("side doors", _SIDE_DOORS, "drop it, or make the view WITH (security_invoker = true)"),

@@ -139,13 +139,6 @@ FROM audited_functions p WHERE p.prosecdef
   AND NOT (p.pronamespace = 'public'::regnamespace AND p.proname = ANY($1::text[])) ORDER BY 1
 """
 
-# Every agent is known by it alone.
-_WHO = """
-SELECT 'current_agent() was changed: agents are told apart by it' FROM pg_proc
-WHERE oid = 'public.current_agent()'::regprocedure
-  AND btrim(prosrc) <> 'SELECT agent_name FROM public.agents WHERE role_name = session_user'
-"""
-
 _SCHEMAS = """
 SELECT format('%s may %s in schema %s', CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(acl.grantee) END,
               lower(acl.privilege_type), n.nspname)
@@ -191,7 +184,6 @@ RIGHTS = (
         "ALTER FUNCTION … SET search_path = public, pg_temp, or SECURITY INVOKER",
         ([*WITH_OWNERS_RIGHTS.split()],),
     ),
-    Check("who is who", _WHO, "restore the function of the migrations"),
     Check("schema", _SCHEMAS, "REVOKE it: only the owner makes objects, and grants each one by name"),
     Check("system", _SYSTEM, "REVOKE it: no role of the system needs PostgreSQL's own tables or functions"),
 )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from database.audit.check import Check
 
+# No policy holds for whoever bypasses them, be it a role of the system or not. Nobody keeps a superuser out, such as
+# RDS's own.
 _ATTRIBUTES = """
 SELECT format('role %s %s', r.rolname, flag)
 FROM pg_roles r, schema_owner o, LATERAL (VALUES
-    ('is a superuser', r.rolsuper), ('bypasses row-level security', r.rolbypassrls),
-    ('may create roles', r.rolcreaterole AND r.oid <> o.oid), ('may create databases', r.rolcreatedb),
-    ('may replicate', r.rolreplication)) AS attribute (flag, on_)
-WHERE on_ AND (r.oid = o.oid OR r.rolname IN ('gateway', 'agents') OR r.rolname IN (SELECT role_name FROM agents))
+    ('is a superuser', r.rolsuper, false), ('bypasses row-level security', r.rolbypassrls, NOT r.rolsuper),
+    ('may create roles', r.rolcreaterole AND r.oid <> o.oid, false), ('may create databases', r.rolcreatedb, false),
+    ('may replicate', r.rolreplication, false)) AS attribute (flag, on_, whoever)
+WHERE on_ AND (
+    whoever OR r.oid = o.oid OR r.rolname IN ('gateway', 'agents') OR r.rolname IN (SELECT role_name FROM agents))
 UNION ALL
 SELECT format('agent %s has no login role %s', agent_name, role_name) FROM agents
 WHERE role_name NOT IN (SELECT rolname FROM pg_roles WHERE rolcanlogin) ORDER BY 1
@@ -51,7 +54,7 @@ ROLES = (
     Check(
         "roles",
         _ATTRIBUTES,
-        "ALTER ROLE … NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOCREATEDB NOREPLICATION LOGIN",
+        "ALTER ROLE … NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOCREATEDB NOREPLICATION, and LOGIN for an agent",
     ),
     Check(
         "membership",

@@ -30,6 +30,12 @@ def on_partition(parent: str, statement: str) -> str:
         SELECT agent_id FROM agents WHERE agent_name = 'left-agent')); END $$"""
 
 
+def without(function: str, words: str) -> str:
+    """`function` made anew as it is, but for `words` of its body, which must be there."""
+    return f"""DO $do$ DECLARE before text := pg_get_functiondef('{function}'::regproc); BEGIN
+        ASSERT strpos(before, '{words}') > 0; EXECUTE replace(before, '{words}', ''); END $do$"""
+
+
 COPY = "CREATE SCHEMA backup; CREATE TABLE backup.missions AS SELECT * FROM public.agent_memories;"
 GIVE = "ALTER SCHEMA backup OWNER TO agents_owner; ALTER TABLE backup.missions OWNER TO agents_owner;"
 DEFINER = "LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS"
@@ -187,12 +193,30 @@ VIOLATIONS = {
             "integer,integer,integer) runs with its owner's rights",
         ),
     ],
-    "who is who": [
+    "bodies": [
         (
             "CREATE OR REPLACE FUNCTION current_agent() RETURNS text LANGUAGE sql STABLE SECURITY DEFINER"
             " SET search_path = pg_catalog, pg_temp AS $$ SELECT current_setting('agent.name', true) $$",
-            "current_agent() was changed",
+            "current_agent() is not what the migrations make: agents are told apart by it",
         ),
+        (
+            without("finish_mission", " AND agent_name = current_agent()"),
+            "finish_mission(uuid,bigint,text,text,text,text,text,text[],bigint,numeric,jsonb,jsonb,text[]) is not",
+        ),
+        (
+            without("judge_outcome", " AND mission_id = p_mission"),
+            "judge_outcome(uuid,text,text,text,integer,boolean,boolean,text) is not what",
+        ),
+        (
+            without("recall_candidates", "m.agent_name = %2$L AND "),
+            "recall_candidates(text,text,vector,text,text,integer,integer,integer) is not what",
+        ),
+        (
+            f"CREATE FUNCTION finish_mission(uuid) RETURNS integer {DEFINER} 'SELECT 1'",
+            "finish_mission(uuid) is not what the migrations make",
+        ),
+        ("DROP FUNCTION store_embedding", "store_embedding() is missing"),
+        ("DROP FUNCTION current_agent CASCADE", "current_agent() is missing: agents are told apart by it"),
     ],
     "schema": [
         ("GRANT CREATE ON SCHEMA public TO agents", "agents may create in schema public"),
@@ -233,6 +257,11 @@ VIOLATIONS = {
         (f"ALTER ROLE {LEFT} CREATEDB", "role agent-left-agent may create databases"),
         ("ALTER ROLE agents BYPASSRLS", "role agents bypasses row-level security"),
         ("ALTER ROLE agents_owner BYPASSRLS", "role agents_owner bypasses row-level security"),
+        ("CREATE ROLE stranger BYPASSRLS", "role stranger bypasses row-level security"),
+        (
+            "CREATE ROLE stranger LOGIN BYPASSRLS; GRANT pg_read_all_data TO stranger",
+            "role stranger bypasses row-level security",
+        ),
         ("ALTER ROLE gateway CREATEROLE", "role gateway may create roles"),
         (
             "UPDATE agents SET role_name = 'agent-nobody' WHERE agent_name = 'left-agent'",
@@ -373,6 +402,7 @@ SOUND = {
     "ALTER EXTENSION vector ADD FUNCTION ours.reset()",
     "what the owner gives itself": "GRANT ALL ON missions TO agents_owner",
     "an agent that logs in with tokens": f"CREATE ROLE rds_iam; GRANT rds_iam TO {LEFT}; GRANT rds_iam TO gateway",
+    "a superuser, whom nobody keeps out": "CREATE ROLE root SUPERUSER BYPASSRLS",
     "missions that recalled nothing": "UPDATE missions SET recalled = '[]'",
     "a mission that recalled what was erased since": "UPDATE missions SET recalled = jsonb_build_array("
     "jsonb_build_object('memory_id', gen_random_uuid(), 'similarity', 0.8))",
