@@ -32,17 +32,21 @@ WEEKS = 26
 """How far back trends go."""
 _WORKS_COMPARED = 5_000  # newest proven works that tell how often a hit was possible
 
+# Memories are what an agent can recall: a success that tells no solution, or was erased, counts in its record alone.
 _AGENTS = """
 SELECT a.agent_name AS agent, coalesce(p.standing, 'unproven') AS "group",
        coalesce(p.total_missions, 0) AS missions, coalesce(p.successful_missions, 0) AS successes,
        coalesce(p.failed_missions, 0) AS failures, coalesce(p.success_rate, 0) AS success_rate,
        wilson_bound(p.successful_missions, p.successful_missions + p.failed_missions, false, 1.645) AS surely_above,
        wilson_bound(p.successful_missions, p.successful_missions + p.failed_missions, true, 1.645) AS surely_below,
-       p.avg_resolution_time_minutes AS minutes, coalesce(v.vectors, 0) AS vectors,
+       p.avg_resolution_time_minutes AS minutes, coalesce(r.memories, 0) AS memories, coalesce(v.vectors, 0) AS vectors,
        coalesce(pg_total_relation_size(to_regclass('agent_memories_' || a.agent_id)), 0)
        + coalesce(pg_total_relation_size(to_regclass('agent_memory_embeddings_' || a.agent_id)), 0) AS bytes,
        coalesce(h.asked, 0) AS asked, coalesce(h.hits, 0) AS hits
 FROM agents a LEFT JOIN agent_performance p USING (agent_name)
+LEFT JOIN (SELECT agent_name, count(*) AS memories FROM agent_memories
+           WHERE state = 'succeeded' AND solution_approach <> '' AND erased_at IS NULL
+           GROUP BY agent_name) r USING (agent_name)
 LEFT JOIN (SELECT agent_name, count(*) AS vectors FROM agent_memory_embeddings GROUP BY agent_name) v USING (agent_name)
 LEFT JOIN (SELECT agent_name, count(recalled) AS asked, count(*) FILTER (WHERE recalled <> '[]') AS hits
            FROM missions WHERE arm = 'memory' GROUP BY agent_name) h USING (agent_name)
@@ -138,6 +142,7 @@ WHERE r ? 'similarity' GROUP BY bin ORDER BY bin
 async def dashboard(pool: Pool) -> dict[str, Any]:
     """Everything in JSON's types; rates from 0 to 1, times in minutes, None where there is nothing to tell yet.
 
+    An agent's `memories` are what it can recall now; its `successes` are all that it ever had, its record.
     `hit_rate.knew_something` bounds the hits: missions whose agent had proven any work by then. `hit_rate.related` is
     what a perfect recall could reach on proven works: those that share a file, or a folder below the second level,
     with one that the same agent knew before. Of `learning`, `arm`, `curve` (by experience, each arm) and `effect` are

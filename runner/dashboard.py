@@ -66,7 +66,7 @@ def _groups(data: Mapping[str, Any]) -> Table:
 
 
 def _agents(data: Mapping[str, Any]) -> Table:
-    table = _table("Agents", "agent", "missions", "right", "surely", "minutes", "KiB", "hits")
+    table = _table("Agents", "agent", "missions", "right", "surely", "minutes", "memories", "hits")
     table.columns[0].no_wrap = True
     for each in data["agents"]:
         low, high = each["surely_above"], each["surely_below"]
@@ -76,7 +76,7 @@ def _agents(data: Mapping[str, Any]) -> Table:
             f"{each['successes']}/{each['successes'] + each['failures']}",
             "–" if low is None else f"{100 * low:.0f}–{high:.0%}",
             _number(each["minutes"]),
-            str(each["bytes"] // 1024),
+            str(each["memories"]),
             f"{each['hits']}/{each['asked']}",
         )
     return table

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 
 from bench.memory.ours import past_outcome
 from database.connect import Pool
+from database.forget import forget
 from database.memory import agent_stats, judge_outcome
 from database.missions import Finish, NewMission, add_mission, claim_missions, finish_mission
 from database.outcomes import add_outcomes
 from database.performance import GROUPS, dashboard, related_works
+from database.retention import load_retention
 from database.vectors import Space, adopt_space
 from tests.servers.conftest import Database
 from tests.servers.memories import remember
@@ -342,10 +344,38 @@ async def test_the_command_shows_the_same_as_a_table_and_as_json(database):
     assert json.loads(as_json)["groups"]["hall of fame"]["agents"] == [AGENT]
 
 
+async def test_memories_are_the_works_that_can_be_recalled(database):
+    await database.register(AGENT, OTHER)
+    async with database.pool("gateway") as pool, database.connect("agents_owner") as owner:
+        await remember(pool, AGENT, "recallable")
+        await remember(pool, AGENT, "hers", author="zoe")
+        await remember(pool, AGENT, "holds her words", number=2)
+        await remember(pool, AGENT, "tells no solution", number=3)
+        await remember(pool, AGENT, "failed", state="failed")
+        await remember(pool, AGENT, "not judged yet", state="pending")
+        await owner.execute(
+            "UPDATE agent_memories SET solution_authors = CASE issue_number WHEN 2 THEN '{zoe}'::text[] ELSE '{}' END,"
+            " solution_approach = CASE issue_number WHEN 3 THEN '' ELSE solution_approach END"
+        )
+        assert await memories(pool) == {AGENT: 3, OTHER: 0}
+        await forget(owner, "zoe", load_retention({}), None)
+        assert await memories(pool) == {AGENT: 1, OTHER: 0}
+        by_name = {agent["agent"]: agent for agent in (await dashboard(pool))["agents"]}
+        assert by_name[AGENT]["successes"] == 4, "its record stays"
+    row = next(line for line in (await run_dashboard(database)).splitlines() if AGENT in line.split())
+    assert row.split()[-2:] == ["1", "0/0"], "memories and hits"
+
+
+async def memories(pool: Pool) -> dict[str, int]:
+    return {agent["agent"]: agent["memories"] for agent in (await dashboard(pool))["agents"]}
+
+
 async def test_a_long_name_is_whole_in_a_terminal_of_80_columns(database):
     name = "guard-compliance-specialist"
     await database.register(name)
-    assert f" {name} " in await run_dashboard(database, columns=80)
+    shown = await run_dashboard(database, columns=80)
+    assert f" {name} " in shown
+    assert " memories " in shown
 
 
 async def run_dashboard(database: Database, *arguments: str, columns: int = 160) -> str:

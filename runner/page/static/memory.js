@@ -31,7 +31,7 @@ function showTotals({ agents, hit_rate: hits, learning: { effect } }) {
     ["Possible", ...possible(hits)],
     ["Time saved by memory", share(effect.time_saved), surely(effect.time_saved_low, effect.time_saved_high)],
     ["Success gained", effect.success_gained === null ? "–" : `${whole(effect.success_gained)} points`, surely(effect.success_gained_low, effect.success_gained_high)],
-    ["Proven works", count(sum("successes")), `${plural(sum("vectors"), "vector")} stored`],
+    ["Memories", count(sum("memories")), `proven works to recall; ${plural(sum("vectors"), "vector")} stored`],
     ["On disk", `${count(Math.round(sum("bytes") / 2 ** 20))} MiB`, `of ${plural(agents.length, "agent")}`],
   ];
   keyed(

@@ -14,7 +14,7 @@ const COLUMNS = [
   { key: "missions", title: "Missions", value: (agent) => agent.missions, number: true, detail: true },
   { key: "hits", title: "Hits", value: (agent) => (agent.asked ? agent.hits / agent.asked : -1), number: true },
   { key: "minutes", title: "Mean time", value: (agent) => agent.minutes ?? -1, number: true, detail: true },
-  { key: "memories", title: "Memories", value: (agent) => agent.successes, number: true },
+  { key: "memories", title: "Memories", value: (agent) => agent.memories, number: true },
   { key: "bytes", title: "KiB", value: (agent) => agent.bytes, number: true, detail: true },
   { key: "weeks", title: "Weeks", value: (agent) => agent.weeks.reduce((sum, [, right, wrong]) => sum + right + wrong, 0), detail: true },
 ];
@@ -81,7 +81,7 @@ function row(agent, places, weeks) {
     cell(count(agent.missions), { number: true, detail: true }),
     cell(agent.asked ? [percent(agent.hits / agent.asked), h("small", { class: "detail" }, ` of ${count(agent.asked)}`)] : "–", { number: true }),
     cell(agent.minutes === null ? "–" : duration(agent.minutes * 60), { number: true, detail: true }),
-    cell(count(agent.successes), { number: true }),
+    cell(count(agent.memories), { number: true }),
     cell(count(Math.round(agent.bytes / 1024)), { number: true, detail: true }),
     cell(agent.weeks.length > 0 && spark(agent, places, weeks), { detail: true }),
   );
