@@ -53,13 +53,14 @@ LEFT JOIN (SELECT agent_name, count(recalled) AS asked, count(*) FILTER (WHERE r
 ORDER BY coalesce(p.success_rate, 0) DESC, coalesce(p.total_missions, 0) DESC, a.agent_name
 """
 # What stood in an agent's memory when it asked bounds what it could be given. A past work that was loaded was proven
-# long before anybody here could recall it.
+# long before anybody here could recall it. Whoever was given something knew it, though it may be no success any more.
 _HITS = """
 WITH first AS (
     SELECT agent_name, min(greatest(proven_at, stored_at)) AS known_at FROM agent_memories
     WHERE state = 'succeeded' AND solution_approach <> '' GROUP BY agent_name),
 asked AS (
-    SELECT recalled <> '[]' AS hit, coalesce(first.known_at < coalesce(m.claimed_at, m.accepted_at), false) AS knew
+    SELECT recalled <> '[]' AS hit,
+           recalled <> '[]' OR coalesce(first.known_at < coalesce(m.claimed_at, m.accepted_at), false) AS knew
     FROM missions m LEFT JOIN first USING (agent_name) WHERE arm = 'memory' AND recalled IS NOT NULL)
 SELECT count(*) AS asked, count(*) FILTER (WHERE hit) AS hits, count(*) FILTER (WHERE knew) AS knew_something,
        wilson_bound(count(*) FILTER (WHERE hit), count(*), false, 1.96) AS low,
@@ -143,11 +144,12 @@ async def dashboard(pool: Pool) -> dict[str, Any]:
     """Everything in JSON's types; rates from 0 to 1, times in minutes, None where there is nothing to tell yet.
 
     An agent's `memories` are what it can recall now; its `successes` are all that it ever had, its record.
-    `hit_rate.knew_something` bounds the hits: missions whose agent had proven any work by then. `hit_rate.related` is
-    what a perfect recall could reach on proven works: those that share a file, or a folder below the second level,
-    with one that the same agent knew before. Of `learning`, `arm`, `curve` (by experience, each arm) and `effect` are
-    the fair comparison, since chance assigns the arm; success rates there are of all missions taken, `pending` and
-    `declined` ones included. `vectors` says whether the current model's cosines count or words alone do.
+    `hit_rate.knew_something` bounds the hits: missions whose agent had proven any work by then, or was given one
+    that has since been reverted, erased or pruned. `hit_rate.related` is what a perfect recall could reach on
+    proven works: those that share a file, or a folder below the second level, with one that the same agent knew
+    before. Of `learning`, `arm`, `curve` (by experience, each arm) and `effect` are the fair comparison, since
+    chance assigns the arm; success rates there are of all missions taken, `pending` and `declined` ones included.
+    `vectors` says whether the current model's cosines count or words alone do.
     """
     async with (
         pool.acquire() as connection,

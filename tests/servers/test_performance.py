@@ -334,6 +334,19 @@ async def test_a_past_work_that_was_loaded_later_could_not_be_recalled_before(da
             assert (await dashboard(pool))["hit_rate"]["knew_something"] == 1
 
 
+async def test_a_hit_was_possible_though_the_only_work_was_reverted_since(database):
+    await database.register(AGENT)
+    await work(database, 1, arm="memory", recalled=[], verdict=True)
+    await work(database, 2, arm="memory", recalled=[recalled_entry()], verdict=None)
+    await work(database, 3, arm="memory", recalled=[], verdict=None)
+    async with database.pool("gateway") as pool, database.connect("gateway") as gateway:
+        assert (await dashboard(pool))["hit_rate"]["knew_something"] == 2
+        first = await pool.fetchval("SELECT id FROM missions WHERE issue_number = 1")
+        await judge_outcome(gateway, first, succeeded=False, by="pull request #9 merged", reverted=True)
+        hit_rate = (await dashboard(pool))["hit_rate"]
+    assert (hit_rate["asked"], hit_rate["hits"], hit_rate["knew_something"]) == (3, 1, 1)
+
+
 async def test_the_command_shows_the_same_as_a_table_and_as_json(database):
     await database.register(AGENT)
     async with database.pool("gateway") as pool:
