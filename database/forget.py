@@ -157,14 +157,15 @@ DELETE FROM agent_memory_embeddings e
 USING (SELECT agent_name, id FROM their_memories UNION ALL SELECT agent_name, id FROM quoting_memories) AS t
 WHERE e.agent_name = t.agent_name AND e.memory_id = t.id
 """
-# What is left says nothing of the issue: no number, no mission, and of its times only the day.
+# What is left says nothing of the issue: no number, no mission, and of its times only the day, in UTC as weeks are.
 _MEMORIES = """
 UPDATE agent_memories m SET
     mission_id = gen_random_uuid(), repository = '', issue_number = 0, issue_title = '', issue_body = '',
     issue_labels = '{}', issue_author = '', solution_approach = '', lessons_learned = NULL, files = '{}',
     solution_authors = '{}', proven_by = NULL, pr_number = NULL, recalled_ids = '{}',
-    created_at = date_trunc('day', created_at), stored_at = date_trunc('day', stored_at),
-    proven_at = date_trunc('day', proven_at), reverted_at = date_trunc('day', reverted_at), erased_at = now()
+    created_at = date_trunc('day', created_at, 'UTC'), stored_at = date_trunc('day', stored_at, 'UTC'),
+    proven_at = date_trunc('day', proven_at, 'UTC'), reverted_at = date_trunc('day', reverted_at, 'UTC'),
+    erased_at = now()
 FROM their_memories t WHERE m.agent_name = t.agent_name AND m.id = t.id
 """
 _QUOTING_MEMORIES = """

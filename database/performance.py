@@ -99,18 +99,26 @@ FROM outcomes FULL JOIN recalls USING (agent_name, week) ORDER BY week, agent
 # Every mission that an agent took counts in its arm, judged or not, declined or not (intention to treat): whether there
 # is anything to judge may itself depend on memory. Times are skewed: the mean of their logarithms, and its normal
 # interval, tell the typical one. Nothing is quicker than a millisecond, so that every time has a logarithm.
+# Outcomes tell it, not their missions, which are pruned earlier and which an erased outcome does not name any more. A
+# declined mission leaves no outcome, so it is no experience: that it is pruned moves no other one. Whoever works with
+# memory asks it; the few that failed before they could count as given nothing.
 _CURVE = """
 WITH worked AS (
-    SELECT m.arm, coalesce(o.state, 'declined') AS state, coalesce(jsonb_array_length(m.recalled) > 0, false) AS hit,
-           m.arm = 'memory' AND m.recalled IS NOT NULL AS asked,
-           CASE WHEN o.resolution_time_minutes IS NOT NULL
-                THEN ln(greatest(o.resolution_time_minutes, 1.0 / 60000)) END AS log_minutes,
-           width_bucket(row_number() OVER (PARTITION BY m.agent_name ORDER BY m.claimed_at, m.id),
-                        ARRAY[1, 6, 11, 21, 51, 101]::bigint[]) AS place
-    FROM missions m LEFT JOIN agent_memories o ON o.agent_name = m.agent_name AND o.mission_id = m.id
-    WHERE m.claimed_at IS NOT NULL AND (o.id IS NOT NULL OR m.state = 'declined')),
+    SELECT agent_name, id, created_at AS ended_at, arm, state, arm = 'memory' AS asked, recalled_count > 0 AS hit,
+           CASE WHEN resolution_time_minutes IS NOT NULL
+                THEN ln(greatest(resolution_time_minutes, 1.0 / 60000)) END AS log_minutes
+    FROM agent_memories WHERE NOT backfilled
+    UNION ALL
+    SELECT agent_name, id, finished_at, arm, state, arm = 'memory' AND recalled IS NOT NULL,
+           coalesce(jsonb_array_length(recalled) > 0, false), NULL
+    FROM missions WHERE state = 'declined' AND claimed_at IS NOT NULL),
+placed AS (
+    SELECT *, width_bucket(1 + count(*) FILTER (WHERE state <> 'declined') OVER (
+                  PARTITION BY agent_name ORDER BY ended_at, id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING),
+              ARRAY[1, 6, 11, 21, 51, 101]::bigint[]) AS place
+    FROM worked),
 named AS (
-    SELECT (ARRAY['1–5', '6–10', '11–20', '21–50', '51–100', '101–'])[place] AS experience, * FROM worked),
+    SELECT (ARRAY['1–5', '6–10', '11–20', '21–50', '51–100', '101–'])[place] AS experience, * FROM placed),
 grouped AS (
     SELECT 'arm' AS kind, arm AS name, 0 AS at, * FROM named
     UNION ALL

@@ -36,10 +36,11 @@ FROM unnest($1::text[], $2::text[], $3::float8[], $4::timestamptz[], $5::text[])
 """
 _OUTCOMES = """
 INSERT INTO agent_memories (agent_name, mission_id, agent_specialization, repository, issue_number, issue_title,
-                            issue_body, solution_approach, state, proven_by, proven_at, arm, resolution_time_minutes,
-                            files, created_at, stored_at)
+                            issue_body, solution_approach, state, proven_by, proven_at, arm, recalled_count,
+                            resolution_time_minutes, files, created_at, stored_at)
 SELECT m.agent_name, m.id, 'x', m.repository, m.issue_number, m.title, m.body, 'SECRET solution', past.state, 'a test',
        CASE WHEN past.state = 'succeeded' THEN m.finished_at END, m.arm,
+       coalesce(jsonb_array_length(m.recalled), 0),
        extract(epoch FROM m.finished_at - m.claimed_at) / 60,
        coalesce(string_to_array(nullif(past.files, ''), ' '), '{}'), m.finished_at, m.finished_at
 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS past (state, files, number)

@@ -21,8 +21,9 @@ from database.memory import agent_stats, judge_outcome
 from database.missions import Finish, NewMission, add_mission, claim_missions, finish_mission
 from database.outcomes import add_outcomes
 from database.performance import GROUPS, dashboard, related_works
-from database.retention import load_retention
+from database.retention import load_retention, prune
 from database.vectors import Space, adopt_space
+from runner.page.memory import MemoryFigures
 from tests.servers.conftest import Database
 from tests.servers.memories import remember
 from tests.servers.past_missions import Past, recalled_entry, write_past
@@ -226,6 +227,74 @@ async def decline(database: Database, *, arm: Literal["memory", "control"]) -> N
         await add_mission(gateway, new)
         (mission,) = await claim_missions(pool, AGENT, "r1", most=1)
         await finish_mission(pool, mission, Finish("declined", reason="not for it"))
+
+
+@pytest.fixture
+async def experienced(database):
+    """Two months of an agent, a mission a day, in both arms; a third of the issues is Zoe's."""
+    await database.register(AGENT)
+    past = [
+        Past(
+            AGENT,
+            ("succeeded", "succeeded", "failed", "pending")[number % 4],
+            "control" if number % 5 == 4 else "memory",
+            minutes=60.0 - number / 2,
+            days=60.5 - number,
+            similarities=[0.83] * (number % 3),
+        )
+        for number in range(60)
+    ]
+    async with database.connect("agents_owner") as owner:
+        await write_past(owner, past)
+        await owner.execute("UPDATE missions SET author = 'zoe' WHERE issue_number % 3 = 0")
+        await owner.execute("UPDATE agent_memories SET issue_author = 'zoe' WHERE issue_number % 3 = 0")
+    return database
+
+
+async def test_what_memory_is_worth_stays_when_somebody_is_erased(experienced):
+    before = await learning_of(experienced)
+    assert before["effect"]["time_saved_low"] is not None
+    assert {arm: len(curve) for arm, curve in before["curve"].items()} == {"memory": 5, "control": 5}
+    async with experienced.connect("agents_owner") as owner:
+        await owner.execute("SET TimeZone = 'Asia/Tokyo'")
+        assert (await forget(owner, "zoe", load_retention({}), None)).memories == 20
+    assert await learning_of(experienced) == before
+
+
+async def test_what_memory_is_worth_stays_when_missions_are_pruned(experienced):
+    before = await learning_of(experienced)
+    async with experienced.connect("gateway") as gateway:
+        removed = await prune(gateway, load_retention({"MISSIONS_DAYS": "10"}))
+    assert removed == {"missions": 51}
+    assert await learning_of(experienced) == before
+
+
+async def test_a_declined_mission_goes_with_its_retention_and_moves_no_other(experienced):
+    before = await learning_of(experienced)
+    await decline(experienced, arm="memory")
+    async with experienced.connect("gateway") as gateway:
+        await gateway.execute(
+            "UPDATE missions SET finished_at = now() - interval '99 days' WHERE state = 'declined'"
+        )
+        learning = await learning_of(experienced)
+        assert [point["declined"] for point in learning["experience"]] == [1, 0, 0, 0, 0]
+        assert learning["experience"][1:] == before["experience"][1:]
+        await prune(gateway, load_retention({"MISSIONS_DAYS": "90"}))
+    assert await learning_of(experienced) == before
+
+
+async def test_how_long_a_loaded_pull_request_was_open_is_no_experience(experienced):
+    before = await learning_of(experienced)
+    async with experienced.connect("agents_owner") as owner:
+        await add_outcomes(owner, [past_outcome(AGENT, 7, "merged long ago", succeeded=True)])
+    assert await learning_of(experienced) == before
+
+
+async def learning_of(database: Database) -> dict[str, Any]:
+    """Rounded, because the order of rows decides about the last digit of a mean."""
+    async with database.pool("gateway") as pool:
+        learning: dict[str, Any] = (await MemoryFigures(pool).snapshot())["learning"]
+    return learning
 
 
 async def test_nothing_is_gained_or_lost_before_the_first_verdict(database):
