@@ -191,6 +191,7 @@ _PAUSE = """
 INSERT INTO pauses (scope, paused_by, reason) VALUES ($1, $2, $3)
 ON CONFLICT (scope) DO UPDATE SET paused_by = $2, reason = $3
 """
+_PAUSED = "SELECT EXISTS (SELECT FROM pauses WHERE scope = $1)"
 _RESUME = "DELETE FROM pauses WHERE scope = $1"
 # What a pause held back needs waking; a repeated wake-up does no harm.
 _WAKE_HELD = """
@@ -201,6 +202,12 @@ INSERT INTO outbox (mission_id, kind) SELECT id, 'wake' FROM missions WHERE stat
 async def pause(connection: Connection, scope: str, by: str, reason: str = "") -> None:
     """Claim no more missions in `scope`: all, paid, or agent:<name>. What runs is finished."""
     await connection.execute(_PAUSE, scope, by, reason)
+
+
+async def is_paused(connection: Connection, scope: str) -> bool:
+    """Whether that very scope is paused; all covers the others and is asked apart."""
+    paused: bool = await connection.fetchval(_PAUSED, scope)
+    return paused
 
 
 async def resume(connection: Connection, scope: str) -> bool:

@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import re
+import shlex
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
@@ -16,6 +17,7 @@ from typing import cast
 from database.archive import Manifest, read_archive
 from database.backfill import Backfilled, backfill
 from database.connect import Connection
+from database.control import is_paused
 from database.embeddings import Embedder, EmbeddingSettings
 from database.embeddings.cache import open_cached_embedder
 from database.embeddings.settings import ENDPOINTS, Zone
@@ -31,6 +33,7 @@ from database.vectors import Space, adopt_space, current_space
 from errors import SettingsError, Unavailable
 
 LOCAL_REPOSITORY = "local/repository"  # the one of `python -m runner run`
+RESUME = "python -m runner resume all"
 _REPOSITORY = re.compile(r"[\w.-]{1,100}/[\w.-]{1,100}", re.ASCII)
 
 
@@ -119,13 +122,18 @@ async def _import(options: argparse.Namespace) -> int:
         async with open_owner(servers.database_url) as connection:
             with progress("importing, bytes", sum(part.bytes for part in archive.manifest.parts)) as advance:
                 new = await import_archive(connection, archive, advance)
+            # Who exports pauses before, and pauses travel. One agent's share brings none.
+            paused = archive.manifest.whole and await is_paused(connection, "all")
     if options.json:
-        _print_json({**asdict(archive.manifest), "imported": new})
+        _print_json({**asdict(archive.manifest), "imported": new, "paused": paused})
         return 0
     print(f"export {archive.manifest.export_id} {'is complete here' if new else 'was imported before'}")
     if new:
         _print_parts(archive.manifest)
         print("every table read back with the exported checksum; passwords of roles do not move")
+    if paused:
+        data = f" --data {shlex.quote(str(options.data))}" if options.data else ""
+        print(f"agents stay paused, as they were exported; once this side is to work: {RESUME}{data}")
     return 0
 
 

@@ -1,10 +1,11 @@
-"""`python -m database …` as a person runs it, and how to catch a command in the middle."""
+"""`python -m database …` and `python -m runner …` as a person runs them, and how to catch one in the middle."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import sys
+from collections.abc import Mapping
 
 from database.connect import Connection
 from tests.servers.conftest import Database
@@ -12,14 +13,26 @@ from tests.servers.conftest import Database
 
 async def command(database: Database, *arguments: str, **variables: str) -> tuple[int | None, str, str]:
     """`python -m database …` as the owner, without an embedding model unless `variables` name one."""
-    environment = {
+    return await _run("database", *arguments, environment=_environment(database, **variables))
+
+
+async def runner_command(database: Database, *arguments: str) -> tuple[int | None, str, str]:
+    """`python -m runner …` with the same DATABASE_URL."""
+    return await _run("runner", *arguments, environment=_environment(database))
+
+
+def _environment(database: Database, **variables: str) -> dict[str, str]:
+    return {
         **os.environ,
         "DATABASE_URL": database.url("agents_owner"),
         "EMBEDDING_MODEL": "none",
         **variables,
     }
+
+
+async def _run(program: str, *arguments: str, environment: Mapping[str, str]) -> tuple[int | None, str, str]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "database", *arguments),
+        *(sys.executable, "-m", program, *arguments),
         env=environment,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

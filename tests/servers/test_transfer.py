@@ -15,6 +15,7 @@ from database.archive import Part, read_archive
 from database.backfill import backfill
 from database.connect import Connection, open_connection
 from database.control import pause
+from database.data_commands import RESUME
 from database.inbox import Delivery, store_delivery
 from database.memory import judge_outcome
 from database.missions import Effect, Finish, NewMission, add_mission, claim_missions, finish_mission
@@ -27,7 +28,7 @@ from database.vectors import Space, adopt_space
 from errors import InputError
 from runner.local.embedded import EmbeddedPostgres
 from tests.servers.conftest import PASSWORD, Database, fresh_database, make_template
-from tests.servers.database_command import command, until_blocked
+from tests.servers.database_command import command, runner_command, until_blocked
 from tests.servers.test_backfill import CLOSED, pull_request, write
 from tests.servers.word_embedder import WordEmbedder
 
@@ -138,23 +139,42 @@ async def test_everything_arrives_and_the_way_back_gives_the_same_bytes(
 async def test_what_was_worked_elsewhere_comes_back_into_the_first_database(source, target, tmp_path):
     """The commands of docs/data.md, one after the other."""
     there, back = str(tmp_path / "there.zip"), str(tmp_path / "back.zip")
+    assert (await runner_command(source, "pause", "all"))[0] == 0
     assert (await command(source, "export", there))[0] == 0
-    assert (await command(target, "import", there))[0] == 0
+    code, out, _ = await command(target, "import", there)
+    assert (code, "agents stay paused" in out, RESUME in out) == (0, True, True)
     async with target.connect("gateway") as gateway, target.agent_pool("cloud-architect") as pool:
+        assert await claim_missions(pool, "cloud-architect", "r2", most=5) == []
+        assert (await runner_command(target, *RESUME.split()[3:]))[1] == "all goes on\n"
         (mission,) = await claim_missions(pool, "cloud-architect", "r2", most=5)
         await finish_mission(pool, mission, Finish("done", solution="made at the other place"))
         await judge_outcome(gateway, mission.id, succeeded=True, by="alice: closed")
+    assert (await runner_command(target, "pause", "all"))[0] == 0
     parts = await exported(target, Path(back))
     code, _, err = await command(source, "import", back)
     assert (code, "rows of its own" in err, "migrate --to 0" in err) == (1, True, True)
     assert (await command(source, "migrate", "--to", "0"))[0] == 0
     assert (await command(source, "migrate"))[0] == 0
     code, out, _ = await command(source, "import", back)
-    assert (code, "is complete here" in out) == (0, True)
+    assert (code, "is complete here" in out, RESUME in out) == (0, True, True)
     assert await exported(source, tmp_path / "again.zip") == parts
+    assert (await runner_command(source, "resume", "all"))[1] == "all goes on\n"
+    code, out, _ = await command(source, "import", back, "--json")
+    report = json.loads(out)
+    assert (code, report["imported"], report["paused"]) == (0, False, False)
     async with source.connect_agent("cloud-architect") as agent:
         solved = "SELECT count(*) FROM agent_memories WHERE solution_approach = 'made at the other place'"
         assert await agent.fetchval(solved) == 1
+
+
+async def test_an_import_says_that_agents_stay_paused_only_where_it_brought_that(source, target, tmp_path):
+    file = str(tmp_path / "one.zip")
+    await exported(source, Path(file), "cloud-architect")
+    assert (await runner_command(target, "pause", "all"))[0] == 0
+    code, out, _ = await command(target, "import", file)
+    assert (code, "paused" in out) == (0, False), "whoever paused the target knows"
+    code, out, _ = await command(target, "import", file, "--json")
+    assert (code, json.loads(out)["paused"]) == (0, False)
 
 
 async def test_every_table_of_the_schema_moves_or_says_why_not(source, tmp_path):
