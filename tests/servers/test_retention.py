@@ -36,8 +36,9 @@ DEFAULTS = load_retention({})
 
 @pytest.fixture
 async def gateway(database: Database) -> AsyncIterator[Connection]:
-    """Two finished missions and a waiting one, with all that belongs to them."""
+    """Two finished missions and a waiting one, with all that belongs to them, and one row of what events leave."""
     await database.register(AGENT)
+    await add_leavings(database, 1)
     async with database.connect("gateway") as connection, database.agent_pool(AGENT) as pool:
         await set_cap(connection, "day", Decimal(9))
         await set_cap(connection, "month", Decimal(9))
@@ -61,12 +62,23 @@ async def gateway(database: Database) -> AsyncIterator[Connection]:
         yield connection
 
 
+async def add_leavings(database: Database, number: int) -> None:
+    """What was last said of pull request `number`, that it was reverted, and an erased work."""
+    async with open_owner(database.url("agents_owner")) as owner:
+        await owner.execute("INSERT INTO last_words VALUES ('o/r', $1, 'merge', 'merged', now())", number)
+        await owner.execute("INSERT INTO reverts VALUES ('o/r', $1, 99, now())", number)
+        await owner.execute("INSERT INTO erased_works (work_digest) VALUES ($1)", f"digest {number}")
+
+
 AGE = {
     "inbox": "UPDATE inbox SET processed_at = processed_at - $1::interval",
     "outbox": "UPDATE outbox SET done_at = done_at - $1::interval, not_before = not_before - $1::interval",
     "missions": "UPDATE missions SET finished_at = finished_at - $1::interval",
     "agent_memories": "UPDATE agent_memories SET created_at = created_at - $1::interval",
     "spending": "UPDATE spending SET reserved_at = reserved_at - $1::interval",
+    "last_words": "UPDATE last_words SET said_at = said_at - $1::interval",
+    "reverts": "UPDATE reverts SET reverted_at = reverted_at - $1::interval",
+    "erased_works": "UPDATE erased_works SET erased_on = erased_on - $1::interval",
 }
 
 
@@ -91,7 +103,7 @@ async def test_nothing_is_removed_before_its_time(gateway, database):
 
 async def test_each_table_loses_what_is_older_than_its_own_retention(gateway, database):
     await age(database, 31)
-    assert await prune(gateway, DEFAULTS) == {"inbox": 2, "outbox": 2}
+    assert await prune(gateway, DEFAULTS) == {"inbox": 2, "outbox": 2, "last_words": 1}
     await age(database, 400)
     # Today's totals of day and month stay: the caps of today count in them.
     assert await prune(gateway, DEFAULTS) == {"missions": 2, "spending": 2, "spending_totals": 2}
@@ -123,6 +135,32 @@ async def test_memories_are_kept_for_ever_unless_told_otherwise_and_the_counts_s
     assert await prune(gateway, DEFAULTS) == {}
     assert await prune(gateway, load_retention({"MEMORIES_DAYS": "3650"})) == {"agent_memories": 2}
     assert await gateway.fetchval("SELECT total_missions FROM agent_performance") == 2
+
+
+@pytest.mark.parametrize(
+    ("table", "setting", "left"),
+    [
+        ("last_words", "INBOX_DAYS", "SELECT array_agg(number) FROM last_words"),
+        ("reverts", "MEMORIES_DAYS", "SELECT array_agg(number) FROM reverts"),
+        (
+            "erased_works",
+            "ERASED_WORKS_DAYS",
+            "SELECT array_agg(right(work_digest, 1)::integer) FROM erased_works",
+        ),
+    ],
+)
+async def test_what_events_and_erasures_leave_goes_by_its_own_setting(
+    gateway, database, table, setting, left
+):
+    kept_for_ever = load_retention({"INBOX_DAYS": "forever"})
+    retention = load_retention({"INBOX_DAYS": "forever", setting: "3650"})
+    await age(database, 3_649, table)
+    assert await prune(gateway, retention) == {}
+    await age(database, 2, table)
+    await add_leavings(database, 2)
+    assert await prune(gateway, kept_for_ever) == {}
+    assert await prune(gateway, retention) == {table: 1}
+    assert await gateway.fetchval(left) == [2]
 
 
 async def test_a_pruned_mission_leaves_to_its_outcome_whom_it_may_quote(gateway, database):
