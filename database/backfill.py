@@ -56,8 +56,8 @@ UNION SELECT pr_number FROM agent_memories WHERE repository = $1 AND pr_number =
 """
 _REVERT = """
 WITH taken_back AS (
-    UPDATE agent_memories SET state = 'failed', reverted_at = r.at, proven_by = 'pull request #' || r.by || ' merged'
-    FROM unnest($2::integer[], $3::integer[], $4::timestamptz[]) AS r (number, by, at)
+    UPDATE agent_memories SET state = 'failed', reverted_at = r.at, proven_by = r.verdict
+    FROM unnest($2::integer[], $3::text[], $4::timestamptz[]) AS r (number, verdict, at)
     WHERE repository = $1 AND pr_number = r.number AND state = 'succeeded'
     RETURNING agent_name, id),
 hidden AS (
@@ -127,7 +127,7 @@ async def backfill(
             _REVERT,
             repository,
             list(reverts),
-            [revert.by for revert in reverts.values()],
+            [revert.verdict for revert in reverts.values()],
             [revert.at for revert in reverts.values()],
         )
     try:
@@ -167,8 +167,8 @@ async def _reverts(
         for number in {*reverted.numbers, *commits, *heard} - {each.number}:
             found.setdefault(number, Revert(number, each.number, each.ended_at))
     await note_reverts(connection, repository, list(found.values()))
-    noted = await noted_reverts(connection, repository, [each.number for each in pull_requests])
-    return {revert.number: revert for revert in noted} | found
+    numbers = {each.number for each in pull_requests} | set(found)
+    return {revert.number: revert for revert in await noted_reverts(connection, repository, numbers)}
 
 
 def _agent_of(pull_request: PullRequest, agents: Mapping[str, str]) -> tuple[str, str]:
@@ -204,7 +204,7 @@ def _outcome(repository: str, agent: str, pull_request: PullRequest, revert: Rev
         solution_approach=_approach(pull_request, verdict),
         files=pull_request.files,
         state="succeeded" if merged and revert is None else "failed",
-        proven_by=verdict if revert is None else f"pull request #{revert.by} merged",
+        proven_by=verdict if revert is None else revert.verdict,
         proven_at=ended,
         reverted_at=None if revert is None else revert.at,
         resolution_time_minutes=_minutes(pull_request.created_at, ended),

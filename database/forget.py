@@ -92,6 +92,18 @@ DELETE FROM last_words
 WHERE encode(sha256(convert_to(lower(repository || '#' || number), 'UTF8')), 'hex') IN (
     SELECT work_digest FROM erased_works)
 """
+# An erased work is never stored again, so nothing is lost with what took it back.
+_REVERTS = """
+DELETE FROM reverts
+WHERE encode(sha256(convert_to(lower(repository || '#' || number), 'UTF8')), 'hex') IN (
+    SELECT work_digest FROM erased_works)
+"""
+# What theirs took back is somebody else's, and must not be learned as a success because they were erased.
+_REVERTED_BY = """
+UPDATE reverts SET reverted_by = 0, reverted_at = date_trunc('day', reverted_at)
+WHERE encode(sha256(convert_to(lower(repository || '#' || reverted_by), 'UTF8')), 'hex') IN (
+    SELECT work_digest FROM erased_works)
+"""
 _DELIVERIES = """
 UPDATE inbox SET payload = '{}', processed_at = coalesce(processed_at, now()), result = 'erased'
 WHERE delivery_id IN (SELECT delivery_id FROM their_deliveries)
@@ -178,6 +190,14 @@ _PROVEN_BY = """
 UPDATE agent_memories SET proven_by = '(erased)' || substr(proven_by, length($1) + 1)
 WHERE starts_with(lower(proven_by), $1 || ': ')
 """
+# As `Revert.verdict` says it.
+_PROVEN_BY_WORK = """
+UPDATE agent_memories SET
+    proven_by = 'an erased pull request merged', reverted_at = date_trunc('day', reverted_at)
+WHERE reverted_at IS NOT NULL AND proven_by ~ '^pull request #[0-9]+ merged$'
+  AND encode(sha256(convert_to(lower(repository || substring(proven_by FROM '#[0-9]+')), 'UTF8')), 'hex') IN (
+    SELECT work_digest FROM erased_works)
+"""
 _NOTE = """
 INSERT INTO erasures (login_digest) VALUES ($1) ON CONFLICT (login_digest) DO UPDATE SET erased_at = now()
 RETURNING erased_at
@@ -190,10 +210,12 @@ SELECT (SELECT count(*) FROM missions WHERE position('@' || $1 in lower(title ||
         WHERE position('@' || $1 in lower(issue_title || ' ' || issue_body || ' ' || solution_approach)) > 0)
 """
 # Dead rows go from the pages; the bytes between the rows are overwritten when a page is used again.
-_VACUUM = (
-    "VACUUM (ANALYZE) inbox, last_words, outbox, missions, pauses, agent_memories, agent_memory_embeddings"
-)
-_REWRITE = "VACUUM (FULL, ANALYZE) inbox, last_words, outbox, missions, pauses, agent_memories, agent_memory_embeddings"
+_VACUUM = """
+VACUUM (ANALYZE) inbox, last_words, reverts, outbox, missions, pauses, agent_memories, agent_memory_embeddings
+"""
+_REWRITE = """
+VACUUM (FULL, ANALYZE) inbox, last_words, reverts, outbox, missions, pauses, agent_memories, agent_memory_embeddings
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +294,8 @@ async def _erase(connection: Connection, person: str, retention: Retention, redi
     comments = [row["comment_url"] for row in await connection.fetch(_COMMENTS)]
     await rows(_WORKS, person)
     await rows(_WORDS)
+    await rows(_REVERTS)
+    await rows(_REVERTED_BY)
     deliveries = await rows(_DELIVERIES)
     effects = await rows(_EFFECTS)
     await rows(_WAKES)
@@ -284,6 +308,7 @@ async def _erase(connection: Connection, person: str, retention: Retention, redi
     memories = await rows(_MEMORIES)
     vectors = await rows(_VECTORS)
     named += await rows(_PROVEN_BY, person)
+    await rows(_PROVEN_BY_WORK)
     mentions: int = await connection.fetchval(_MENTIONS, person)
     anything = missions or memories or quotes or deliveries or effects or named
     erased_at: datetime | None = await connection.fetchval(

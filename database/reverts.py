@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from database.connect import Connection
+from database.erased import erased_numbers
 
 _NAME = r"[\w.-]+/[\w.-]+"
 # #12 · owner/name#12 · https://github.com/owner/name/pull/12
@@ -75,23 +76,33 @@ class Revert:
 
     number: int
     by: int
+    """0 where that one was erased."""
     at: datetime
 
+    @property
+    def verdict(self) -> str:
+        """As an outcome says what proved it."""
+        return f"pull request #{self.by} merged" if self.by else "an erased pull request merged"
 
+
+# Of one that was erased, as `forget` leaves it.
 _NOTE = """
 INSERT INTO reverts (repository, number, reverted_by, reverted_at)
-SELECT $1, number, by, at FROM unnest($2::integer[], $3::integer[], $4::timestamptz[]) AS r (number, by, at)
+SELECT $1, number, by, CASE by WHEN 0 THEN date_trunc('day', at) ELSE at END
+FROM unnest($2::integer[], $3::integer[], $4::timestamptz[]) AS r (number, by, at)
 ON CONFLICT DO NOTHING
 """
 _NOTED = "SELECT number, reverted_by, reverted_at FROM reverts WHERE repository = $1 AND number = ANY($2)"
 
 
 async def note_reverts(connection: Connection, repository: str, reverts: Sequence[Revert]) -> None:
-    """Remember what was taken back, for when its work becomes known."""
+    """Remember what was taken back, for when its work becomes known; an erased one never does."""
+    erased = await erased_numbers(connection, repository, {n for r in reverts for n in (r.number, r.by)})
+    reverts = [replace(r, by=0) if r.by in erased else r for r in reverts if r.number not in erased]
     numbers, by, at = [r.number for r in reverts], [r.by for r in reverts], [r.at for r in reverts]
     await connection.execute(_NOTE, repository, numbers, by, at)
 
 
-async def noted_reverts(connection: Connection, repository: str, numbers: Sequence[int]) -> list[Revert]:
+async def noted_reverts(connection: Connection, repository: str, numbers: Iterable[int]) -> list[Revert]:
     """Which of the pull requests `numbers` were taken back."""
     return [Revert(*row) for row in await connection.fetch(_NOTED, repository, list(numbers))]

@@ -267,6 +267,46 @@ async def test_an_erased_work_does_not_come_back_with_whatever_file_and_however_
     assert await owner.fetchval("SELECT count(*) FROM agent_memories WHERE erased_at IS NULL") == 1
 
 
+async def reverts_of(owner: Connection) -> list[tuple[int, int]]:
+    rows = await owner.fetch("SELECT number, reverted_by FROM reverts ORDER BY number")
+    return [(row["number"], row["reverted_by"]) for row in rows]
+
+
+async def test_that_an_erased_work_was_reverted_is_erased_too_and_noted_no_more(owner, database, tmp_path):
+    reverting = pull_request(3, None, body="Reverts #1, #2 and #5")
+    entries = [pull_request(1, author={"login": "zoe"}), pull_request(2, author={"login": "bob"}), reverting]
+    await run(owner, tmp_path, entries)
+    assert await reverts_of(owner) == [(1, 3), (2, 3), (5, 3)]
+    await forget(owner, "zoe", load_retention({}), None)
+    assert await reverts_of(owner) == [(2, 3), (5, 3)]
+    async with database.connect("gateway") as gateway:
+        payload = {"pull_request": {"number": 9, "merged": True, "body": "Reverts #1"}}
+        await learn_from_pull_request(gateway, REPOSITORY, "closed", payload)
+    done = await run(owner, tmp_path, [*entries, pull_request(5)])
+    assert (done.failed, done.skipped["it or its author was erased"]) == (1, [1])
+    assert await reverts_of(owner) == [(2, 3), (5, 3)]
+    assert await states_of(owner) == {0: "failed", 2: "failed", 5: "failed"}
+
+
+async def test_what_an_erased_person_reverted_stays_a_failure_and_no_longer_says_by_which_work(
+    owner, tmp_path
+):
+    hers = pull_request(3, author={"login": "zoe"}, body="Reverts #1\nReverts #2")
+    await run(owner, tmp_path, [pull_request(1), hers])
+    await forget(owner, "zoe", load_retention({}), None)
+    assert await reverts_of(owner) == [(1, 0), (2, 0)]
+    await run(owner, tmp_path, [pull_request(2), pull_request(4), {**hers, "body": "Reverts #2, #4 and #6"}])
+    assert await reverts_of(owner) == [(1, 0), (2, 0), (4, 0), (6, 0)]
+    outcomes = await owner.fetch(
+        "SELECT state, proven_by FROM agent_memories WHERE erased_at IS NULL ORDER BY issue_number"
+    )
+    assert [tuple(row) for row in outcomes] == [("failed", "an erased pull request merged")] * 3
+    assert await owner.fetchval("SELECT bool_and(reverted_at = date_trunc('day', reverted_at)) FROM reverts")
+    assert await owner.fetchval(
+        "SELECT bool_and(reverted_at = date_trunc('day', reverted_at)) FROM agent_memories"
+    )
+
+
 async def test_a_pull_request_that_an_agent_made_for_an_erased_issue_does_not_come_back(
     owner, database, tmp_path
 ):
