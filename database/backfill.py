@@ -13,6 +13,7 @@ from database.embeddings.protocol import Embedder
 from database.erased import ErasedPeople, erased_numbers
 from database.last_words import merged_as
 from database.outcomes import PastOutcome, add_outcomes
+from database.progress import progress
 from database.pull_requests import PullRequest
 from database.reverts import Revert, note_reverts, noted_reverts, reverted_by
 from errors import Unavailable
@@ -122,7 +123,9 @@ async def backfill(
         reverts = await _reverts(connection, repository, pull_requests)
         outcomes = [_outcome(repository, agent, each, reverts.get(each.number)) for agent, each in new]
         if outcomes:
-            await add_outcomes(connection, outcomes)
+            with progress("storing", len(outcomes)) as advance:
+                await add_outcomes(connection, outcomes)
+                advance(len(outcomes))  # one statement stores them all
         reverted: int = await connection.fetchval(
             _REVERT,
             repository,

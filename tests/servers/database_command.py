@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import pty
 import sys
 from collections.abc import Mapping
 
@@ -19,6 +21,37 @@ async def command(database: Database, *arguments: str, **variables: str) -> tupl
 async def runner_command(database: Database, *arguments: str) -> tuple[int | None, str, str]:
     """`python -m runner …` with the same DATABASE_URL."""
     return await _run("runner", *arguments, environment=_environment(database))
+
+
+async def on_terminal(database: Database, *arguments: str) -> tuple[int | None, str, str]:
+    """As `command`, where standard error is a terminal; what was shown there comes last."""
+    terminal, end = pty.openpty()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "database", *arguments),
+            env=_environment(database, TERM="xterm", COLUMNS="100"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=end,
+        )
+    finally:
+        os.close(end)
+    shown = asyncio.create_task(asyncio.to_thread(_read_terminal, terminal))
+    out, _ = await asyncio.wait_for(process.communicate(), 110)
+    return process.returncode, out.decode(), (await shown).decode()
+
+
+def _read_terminal(terminal: int) -> bytes:
+    """All that is written to it, and close it."""
+    parts = []
+    try:
+        while part := os.read(terminal, 4096):
+            parts.append(part)
+    except OSError as ended:
+        if ended.errno != errno.EIO:  # Linux says so when nobody has the other end open any more
+            raise
+    finally:
+        os.close(terminal)
+    return b"".join(parts)
 
 
 def _environment(database: Database, **variables: str) -> dict[str, str]:

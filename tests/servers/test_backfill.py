@@ -26,7 +26,7 @@ from database.vectors import Space, add_vectors, adopt_space
 from errors import HistoryError, SettingsError, Unavailable
 from runner.gateway.learn import learn_from_pull_request
 from tests.servers.conftest import Database
-from tests.servers.database_command import command
+from tests.servers.database_command import command, on_terminal
 from tests.servers.memories import remember
 from tests.servers.word_embedder import WordEmbedder
 
@@ -473,6 +473,17 @@ async def test_the_command_tells_people_and_programs_what_came_of_it(owner, data
     code, out, err = await command(database, "backfill", str(file.with_name("missing.json")))
     assert (code, out) == (1, "")
     assert err.startswith(f"{file.with_name('missing.json')}: it cannot be read: No such file")
+
+
+async def test_a_bar_shows_that_outcomes_are_stored_on_a_terminal_and_nowhere_else(owner, database, tmp_path):
+    file = write(tmp_path, [pull_request(1), pull_request(2)])
+    code, out, shown = await on_terminal(database, "backfill", str(file), "--json")
+    assert (code, json.loads(out)["succeeded"]) == (0, 2), "the bar is no part of the document"
+    assert "storing" in shown
+    assert "2/2" in shown
+    longer = write(tmp_path, [pull_request(1), pull_request(2), pull_request(3)])
+    code, out, err = await command(database, "backfill", str(longer), "--json")
+    assert (code, json.loads(out)["succeeded"], err) == (0, 1, "")
 
 
 async def test_a_real_history_is_loaded_whole(database, real, tmp_path):
