@@ -17,7 +17,7 @@ BODIES: Mapping[str, str] = {
     "current_agent": "95665824fa105b2fcc40c15fe079406d",
     "finish_mission": "d97c2880729c953a52a0591cb84f8a20",
     "is_recalled": "8ecfef63a07bcb6fcfab98c9b12cac13",
-    "judge_outcome": "a4071790d914b9c89ba9f9f4a7598d2e",
+    "judge_outcome": "d194d2e168356e89bfa39394159c0439",
     "prune_memories": "5b75fd3cf2883c1a106a16efe3f283f5",
     "prune_missions": "7e36b6a4b59d9875c47e9c940f1d7d21",
     "recall_candidates": "df28eff12589bcfc785911e650efc12d",
@@ -27,7 +27,7 @@ BODIES: Mapping[str, str] = {
     "settle_spending": "112d9079ef123381bddf045a16e7e1fe",
     "standing": "41d5ed2bb3e9e2632532d5213eb4f484",
     "store_embedding": "b9a25b09052d6d1f37e19fc457b008a4",
-    "store_outcome": "0f36e00bc8174f356eb5709e72e4af8e",
+    "store_outcome": "c926034b02a3bbed5c90a7c405eb45b2",
     "wilson_bound": "21c21fcdb81a591db874410302d79702",
 }
 
