@@ -56,6 +56,16 @@ async def test_an_agent_reads_its_own_success_and_nobody_elses(two_agents):
 async def test_failures_cannot_be_read_for_recall_even_by_their_own_agent(two_agents):
     async with two_agents.connect_agent(LEFT) as left:
         assert await left.fetchval("SELECT count(*) FROM agent_memories WHERE state <> 'succeeded'") == 0
+        assert await left.fetchval("SELECT count(*) FROM missions") == 0, (
+            "an ended mission tells how it failed"
+        )
+
+
+async def test_an_agent_cannot_start_a_mission_that_waits_for_somebody_who_may_spend(two_agents):
+    async with two_agents.connect("gateway") as gateway:
+        await gateway.execute("UPDATE missions SET state = 'waiting', finished_at = NULL")
+    async with two_agents.connect_agent(LEFT) as left:
+        assert await left.execute("UPDATE missions SET state = 'queued'") == "UPDATE 0"
 
 
 async def test_partitions_cannot_be_read_around_the_policies(two_agents):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import asdict, fields
+from decimal import Decimal
 from uuid import uuid4
 
 import asyncpg
 import pytest
 
-from database.memory import Embedded, agent_stats, judge_outcome, nearest, recall
+from database.memory import Embedded, Outcome, agent_stats, judge_outcome, nearest, recall, store_outcome
 from errors import EmbeddingMismatch
 from runner.local.embedded import EmbeddedPostgres
 from tests.servers.conftest import PASSWORD, Database, make_template
@@ -180,21 +182,34 @@ async def test_storing_a_mission_again_changes_nothing_also_at_the_same_time(kno
 
 
 async def test_all_that_was_stored_is_there_again(known):
+    outcome = Outcome(
+        agent_name=AGENT,
+        mission_id=uuid4(),
+        repository="octo/planets",
+        issue_number=77,
+        issue_title="a title",
+        solution_approach="a solution",
+        state="succeeded",
+        proven_by="a test",
+        issue_body="a body",
+        issue_labels=["bug", "help wanted"],
+        issue_author="alice",
+        lessons_learned="a lesson",
+        files=["a.py", "b.py"],
+        resolution_time_minutes=12.5,
+        pr_number=78,
+        pr_merged=True,
+        review_score=90,
+        tokens=1234,
+        cost_usd=Decimal("0.25"),
+        solution_authors=["bob"],
+    )
+    assert all(getattr(outcome, field.name) != field.default for field in fields(outcome))
     async with known.pool("gateway") as gateway:
-        memory = await remember(gateway, AGENT, "t", body="b", files=("a.py", "b.py"), number=77)
+        memory = await store_outcome(gateway, outcome)
         row = await gateway.fetchrow("SELECT * FROM agent_memories WHERE id = $1", memory)
-    assert (row["issue_title"], row["issue_body"], row["issue_number"], row["files"]) == (
-        "t",
-        "b",
-        77,
-        ["a.py", "b.py"],
-    )
-    assert (row["agent_specialization"], row["success"], row["proven_by"]) == (
-        "left-agent work",
-        True,
-        "a test",
-    )
-    assert row["resolution_time_minutes"] == 12
+    assert {name: row[name] for name in asdict(outcome)} == asdict(outcome)
+    assert (row["agent_specialization"], row["success"]) == ("left-agent work", True)
 
 
 async def test_what_an_agent_calls_its_own_success_waits_for_proof(known):
@@ -207,6 +222,28 @@ async def test_what_an_agent_calls_its_own_success_waits_for_proof(known):
         assert [each.memory_id for each in await recall(pool, AGENT, title=ISSUE)] == [memory]
         await judge_outcome(gateway, mission, succeeded=False, by="pull request #2 merged", reverted=True)
         assert await recall(pool, AGENT, title=ISSUE) == []
+
+
+async def test_what_is_stored_again_keeps_its_vector(known):
+    mission = uuid4()
+    async with known.agent_pool(AGENT) as pool:
+        memory = await remember(pool, AGENT, "first", embedded=vector(1), mission=mission)
+        assert await remember(pool, AGENT, "first", embedded=vector(2), mission=mission) == memory
+    query = "SELECT embedding <-> $2::vector FROM agent_memory_embeddings WHERE memory_id = $1"
+    async with known.connect("agents_owner") as owner:
+        assert await owner.fetchval(query, memory, vector(1).vector) < 0.001
+
+
+async def test_an_agent_names_no_pull_request_that_would_prove_its_work(known):
+    outcome = Outcome(
+        AGENT, uuid4(), "o/r", 1, "title", "solution", pr_number=7, pr_merged=True, review_score=100
+    )
+    async with known.agent_pool(AGENT) as pool:
+        memory = await store_outcome(pool, outcome)
+    query = "SELECT pr_number, pr_merged, review_score FROM agent_memories WHERE id = $1"
+    async with known.connect("gateway") as gateway:
+        row = await gateway.fetchrow(query, memory)
+    assert tuple(row) == (None, None, None)
 
 
 async def test_an_agent_stores_nothing_for_another(known):
