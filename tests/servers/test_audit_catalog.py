@@ -205,7 +205,7 @@ VIOLATIONS = {
         ),
         (
             without("judge_outcome", " AND mission_id = p_mission"),
-            "judge_outcome(uuid,text,text,text,integer,boolean,boolean,text) is not what",
+            "judge_outcome(uuid,text,text,text,integer,boolean,boolean,text,boolean) is not what",
         ),
         (
             without("recall_candidates", "m.agent_name = %2$L AND "),
