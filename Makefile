@@ -20,6 +20,7 @@ help: ## this list
 run: $(RUN) ## the whole ecosystem on this machine, page at http://127.0.0.1:8080 (ARGS="..." instead of the sample)
 	@$(BIN)/python -m runner run $(or $(ARGS),$(SAMPLE))
 
+# Files start in the order of the rings: by number of tests, those with few long ones would come last, one after another.
 test: lint ## lint, then every ring of tests whose tools are here (ARGS="..." for pytest)
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 

@@ -219,10 +219,7 @@ def vector_text(embedding: Sequence[float]) -> str:
 
 
 _FINISHED_MISSION = """
-SELECT id FROM missions m
-WHERE repository = $1 AND issue_number = $2 AND state IN ('done', 'failed') AND NOT ($3 AND EXISTS (
-    SELECT FROM missions later
-    WHERE later.repository = $1 AND later.issue_number = $2 AND later.accepted_at > m.accepted_at))
+SELECT id FROM missions WHERE repository = $1 AND issue_number = $2 AND state IN ('done', 'failed')
 ORDER BY accepted_at DESC LIMIT 1
 """
 # A work that was loaded from history, or whose mission was pruned, is known by its outcome alone.
@@ -233,11 +230,9 @@ UNION ALL SELECT mission_id, issue_number FROM agent_memories WHERE repository =
 _JUDGE = "SELECT judge_outcome($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 
 
-async def finished_mission(
-    connection: Connection, repository: str, issue_number: int, *, last: bool = False
-) -> UUID | None:
-    """The newest finished mission of an issue; with `last`, only if none came after it, as of one who declined."""
-    mission: UUID | None = await connection.fetchval(_FINISHED_MISSION, repository, issue_number, last)
+async def finished_mission(connection: Connection, repository: str, issue_number: int) -> UUID | None:
+    """The newest finished mission of an issue."""
+    mission: UUID | None = await connection.fetchval(_FINISHED_MISSION, repository, issue_number)
     return mission
 
 

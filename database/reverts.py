@@ -51,9 +51,7 @@ def reverted_by(body: str, repository: str) -> Reverted:
     numbers: dict[int, None] = {}
     commits: dict[str, None] = {}
     for statement in _STATEMENT.finditer(_COMMENT.sub("", body)):
-        for pull in _ONE_PULL.finditer(statement["pulls"] or ""):
-            if (pull["name"] or repository).lower() == repository.lower():
-                numbers[int(pull["number"])] = None
+        numbers |= dict.fromkeys(_numbers(statement["pulls"] or "", repository))
         for commit in _ONE_COMMIT.finditer(statement["commits"] or ""):
             if (commit["name"] or repository).lower() == repository.lower():
                 commits[commit["sha"].lower()] = None
@@ -62,12 +60,16 @@ def reverted_by(body: str, repository: str) -> Reverted:
 
 def closed_by(body: str, repository: str) -> tuple[int, ...]:
     """The issues of `repository` (owner/name, in which the body stands) that merging the pull request closes."""
-    numbers: dict[int, None] = {}
-    for closing in _CLOSES.finditer(_COMMENT.sub("", body)):
-        issue = _ONE_PULL.fullmatch(closing["issue"])
-        if issue is not None and (issue["name"] or repository).lower() == repository.lower():
-            numbers[int(issue["number"])] = None
-    return tuple(numbers)
+    closings = _CLOSES.finditer(_COMMENT.sub("", body))
+    return tuple(dict.fromkeys(n for closing in closings for n in _numbers(closing["issue"], repository)))
+
+
+def _numbers(pulls: str, repository: str) -> list[int]:
+    """Those of `repository`."""
+    found = _ONE_PULL.finditer(pulls)
+    return [
+        int(each["number"]) for each in found if (each["name"] or repository).lower() == repository.lower()
+    ]
 
 
 @dataclass(frozen=True, slots=True)

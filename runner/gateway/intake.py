@@ -17,13 +17,13 @@ from database.control import (
     supersede_mission,
 )
 from database.inbox import Delivery
-from database.last_words import Word, hear
+from database.last_words import hear
 from database.memory import Embedded
 from database.missions import LIVE, Effect, NewMission, add_effects, add_mission
 from errors import InputError
 from runner.gateway.learn import learn_from_issue, learn_from_pull_request
 from runner.gateway.matchers import Matchers
-from runner.gateway.words import OUTCOME_LABEL, moment_of, word_of
+from runner.gateway.words import OUTCOME_LABEL, is_last, moment_of, word_of
 from runner.geography import Geography, Zone
 from runner.issue import AGENT_LABEL, Issue, issue_from_github
 from runner.match import Match
@@ -115,10 +115,10 @@ class Intake:
         at = moment_of(_section(payload, "issue"), "updated_at")
         if label.startswith(OUTCOME_LABEL):
             return await learn_from_issue(connection, issue, label, sender.login, "", at)
-        if label.startswith(AGENT_LABEL) and at is not None:
-            choice = Word(issue.repository, issue.number, "agent", label, at)
-            if not await hear(connection, choice):
-                return f"label {label[:50]}: a later one chose the agent"
+        if label.startswith(AGENT_LABEL) and not await is_last(
+            connection, issue.repository, issue.number, "agent", label, at
+        ):
+            return f"label {label[:50]}: a later one chose the agent"
         latest = await latest_mission(connection, issue.repository, issue.number)
         chosen = (
             self.matchers.named(label.removeprefix(AGENT_LABEL)) if label.startswith(AGENT_LABEL) else None
@@ -245,8 +245,8 @@ async def _comment(connection: Connection, repository: str, payload: Mapping[str
     if latest is None or latest.state in LIVE:
         return "no finished mission to note the comment on"
     at = moment_of(comment, "created_at")
-    word = Word(repository, issue.number, f"comment {latest.id}", str(comment.get("id")), at) if at else None
-    if word is not None and not await hear(connection, word):
+    topic, said = f"comment {latest.id}", str(comment.get("id"))
+    if not await is_last(connection, repository, issue.number, topic, said, at):
         return "a later comment was noted, or this one"
     await note_comment(connection, latest.id, author.login, str(comment.get("body") or "")[:20_000])
     return f"comment by {author.login} noted"

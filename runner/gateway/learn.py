@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from database.connect import Connection
-from database.control import comment_by
+from database.control import comment_by, latest_mission
 from database.last_words import Word, hear, merged_as
 from database.memory import finished_mission, judge_outcome, mission_of_pull_request
 from database.reverts import Revert, closed_by, note_reverts, reverted_by
-from runner.gateway.words import moment_of
+from runner.gateway.words import is_last, moment_of
 from runner.issue import Issue
 
 SUCCESS_LABEL = "outcome:success"
@@ -26,7 +27,8 @@ async def learn_from_issue(
     if event == "closed" and state_reason != "completed":
         # Not planned, or a duplicate: that says nothing about the work.
         return f"closed as {state_reason}: not judged"
-    mission = await finished_mission(connection, issue.repository, issue.number, last=event == "closed")
+    find = _last_finished if event == "closed" else finished_mission
+    mission = await find(connection, issue.repository, issue.number)
     if mission is None:
         return "no outcome to judge"
     succeeded = event in ("closed", SUCCESS_LABEL)
@@ -36,7 +38,7 @@ async def learn_from_issue(
     # closing that came after it. A reopening is a word on both.
     topics = {"closed": ["closing"], "reopened": ["closing", "verdict"]}.get(event, ["verdict"])
     last = [
-        await _is_last(connection, issue.repository, issue.number, f"{topic} {mission}", event, at)
+        await is_last(connection, issue.repository, issue.number, f"{topic} {mission}", event, at)
         for topic in topics
     ]
     if not all(last):
@@ -69,7 +71,7 @@ async def learn_from_pull_request(
     work = await mission_of_pull_request(connection, repository, number)
     if work is not None:
         mission, issue_number = work
-        if await _is_last(connection, repository, issue_number, f"verdict {mission}", by, at):
+        if await is_last(connection, repository, issue_number, f"verdict {mission}", by, at):
             memory = await judge_outcome(
                 connection, mission, succeeded=merged, by=by, pr_number=number, merged=merged
             )
@@ -96,14 +98,20 @@ async def _close(
     """
     words = []
     for issue in closed_by(body, repository):
-        mission = await finished_mission(connection, repository, issue, last=True)
-        if mission is None or not await _is_last(connection, repository, issue, f"verdict {mission}", by, at):
+        mission = await _last_finished(connection, repository, issue)
+        if mission is None or not await is_last(connection, repository, issue, f"verdict {mission}", by, at):
             continue
         memory = await judge_outcome(
             connection, mission, succeeded=True, by=by, pr_number=number, merged=True, unless_refuted=True
         )
         words.append(f"issue #{issue}: {_verdict(memory is not None, True)}")
     return words
+
+
+async def _last_finished(connection: Connection, repository: str, number: int) -> UUID | None:
+    """The last mission of an issue, if it is finished: after one that declined, say, a closing credits nobody."""
+    latest = await latest_mission(connection, repository, number)
+    return latest.id if latest is not None and latest.state in ("done", "failed") else None
 
 
 async def _take_back(
@@ -122,17 +130,10 @@ async def _take_back(
             continue
         mission, issue_number = work
         said = f"reverted by #{number}"
-        if await _is_last(connection, repository, issue_number, f"verdict {mission}", said, at):
+        if await is_last(connection, repository, issue_number, f"verdict {mission}", said, at):
             memory = await judge_outcome(connection, mission, succeeded=False, by=by, reverted=True)
             words.append("reverted: " + _verdict(memory is not None, False))
     return words
-
-
-async def _is_last(
-    connection: Connection, repository: str, number: int, topic: str, said: str, at: datetime | None
-) -> bool:
-    """Whether nothing later was said on `topic` of issue `number`: a closing may be heard after a reopening."""
-    return at is None or await hear(connection, Word(repository, number, topic, said, at))
 
 
 def _verdict(changed: bool, succeeded: bool) -> str:

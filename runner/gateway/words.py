@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from database.connect import Connection
 from database.erased import moment
 from database.inbox import Delivery
-from database.last_words import Word
+from database.last_words import Word, hear
 
 STATES = frozenset({"closed", "reopened"})
 LABELLED = frozenset({"labeled", "unlabeled"})
@@ -45,3 +46,10 @@ def label_topic(name: str) -> str:
 def moment_of(item: Mapping[str, Any], field: str) -> datetime | None:
     """When GitHub says that it was; a payload that somebody made may lack it, and is taken in the order it comes."""
     return moment(item.get(field))
+
+
+async def is_last(
+    connection: Connection, repository: str, number: int, topic: str, said: str, at: datetime | None
+) -> bool:
+    """Whether nothing later was said on `topic` of an issue, which notes it; without a time it counts as it comes."""
+    return at is None or await hear(connection, Word(repository, number, topic, said, at))

@@ -246,9 +246,9 @@ class GitHubCalls:
         Empty where this client is no App: only an App sees what became of its webhooks.
         """
         bearer = self._tokens.app_token()
-        found: list[Delivery] = []
         if bearer is None:
-            return found
+            return []
+        found: list[Delivery] = []
         async for item in self._transport.pages("/app/hook/deliveries", bearer=bearer):
             delivery = read(Delivery.read, item)
             if delivery.at < since or len(found) == MAX_EVENTS:

@@ -121,6 +121,21 @@ class System:
         await self.until(sql, number, list(states))
         return await self.mission(number)
 
+    async def finished(self, title: str = CLOUD, author: str = "alice") -> int:
+        """An issue that was worked, all of which was heard."""
+        number = self.github.open_issue(REPOSITORY, title, author=author)
+        await self.until_state(number, "done")
+        await self.until_idle()
+        return number
+
+    async def outcome(self, number: int) -> str:
+        """How the newest outcome of an issue stands."""
+        state: str = await self.gateway.fetchval(
+            "SELECT state FROM agent_memories WHERE issue_number = $1 ORDER BY created_at DESC LIMIT 1",
+            number,
+        )
+        return state
+
     async def until_idle(self) -> None:
         await self.github.sent()
         await self.until(

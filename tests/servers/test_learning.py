@@ -7,7 +7,7 @@ import pytest
 from database.memory import judge_outcome
 from runner.gateway.learn import learn_from_pull_request
 from tests.servers.github_fixtures import client_of
-from tests.servers.system import CLOUD, DOCS, REPOSITORY, System, open_system
+from tests.servers.system import DOCS, REPOSITORY, System, open_system
 
 
 @pytest.fixture
@@ -18,40 +18,26 @@ async def running(database, redis_server, tmp_path):
         yield system
 
 
-async def finished(system: System, title: str = CLOUD) -> int:
-    number = system.github.open_issue(REPOSITORY, title, author="alice")
-    await system.until_state(number, "done")
-    await system.until_idle()
-    return number
-
-
 async def closed(system: System, number: int) -> str:
     """How the outcome stands once a person has closed the issue as completed."""
     system.github.close(REPOSITORY, number, "completed", "alice")
     await system.until_idle()
-    return await outcome(system, number)
-
-
-async def outcome(system: System, number: int) -> str:
-    state: str = await system.gateway.fetchval(
-        "SELECT state FROM agent_memories WHERE issue_number = $1 ORDER BY created_at DESC LIMIT 1", number
-    )
-    return state
+    return await system.outcome(number)
 
 
 async def test_closing_as_completed_proves_what_nobody_judged(running: System):
-    assert await closed(running, await finished(running)) == "succeeded"
+    assert await closed(running, await running.finished()) == "succeeded"
 
 
 async def test_closing_does_not_prove_what_a_person_called_a_failure(running: System):
-    number = await finished(running)
+    number = await running.finished()
     running.github.label(REPOSITORY, number, "outcome:failure", "alice")
     await running.until_idle()
     assert await closed(running, number) == "failed"
 
 
 async def test_a_label_of_failure_that_is_heard_after_the_closing_counts(running: System):
-    number = await finished(running)
+    number = await running.finished()
     running.github.faults.lose_deliveries = 1
     running.github.label(REPOSITORY, number, "outcome:failure", "alice")
     await running.github.sent()
@@ -59,11 +45,11 @@ async def test_a_label_of_failure_that_is_heard_after_the_closing_counts(running
     [lost] = running.github.state.store.rows("SELECT id FROM deliveries WHERE status_code = 502")
     running.github.state.deliveries.redeliver(lost["id"])
     await running.until_idle()
-    assert await outcome(running, number) == "failed"
+    assert await running.outcome(number) == "failed"
 
 
 async def test_closing_does_not_prove_what_was_not_merged(running: System):
-    number = await finished(running)
+    number = await running.finished()
     mission = (await running.mission(number))["id"]
     async with running.gateway.acquire() as connection:
         await judge_outcome(connection, mission, succeeded=False, by="pull request #9 closed")
@@ -71,7 +57,7 @@ async def test_closing_does_not_prove_what_was_not_merged(running: System):
 
 
 async def test_closing_does_not_prove_a_mission_that_failed(running: System):
-    number = await finished(running)
+    number = await running.finished()
     await running.gateway.execute("UPDATE missions SET state = 'failed'")
     async with running.database.connect("agents_owner") as owner:
         await owner.execute("UPDATE agent_memories SET state = 'failed'")
@@ -79,7 +65,7 @@ async def test_closing_does_not_prove_a_mission_that_failed(running: System):
 
 
 async def test_closing_proves_what_only_a_reopening_refuted(running: System):
-    number = await finished(running)
+    number = await running.finished()
     mission = (await running.mission(number))["id"]
     async with running.gateway.acquire() as connection:
         await judge_outcome(connection, mission, succeeded=False, by="alice: reopened")
@@ -87,7 +73,7 @@ async def test_closing_proves_what_only_a_reopening_refuted(running: System):
 
 
 async def test_closing_credits_nobody_where_the_last_agent_declined(running: System):
-    number = await finished(running)
+    number = await running.finished()
     await running.gateway.execute(
         """
         INSERT INTO missions (repository, issue_number, event, agent_name, title, zone, state)
@@ -102,7 +88,7 @@ async def test_closing_credits_nobody_where_the_last_agent_declined(running: Sys
 async def test_reverting_a_persons_pull_request_takes_back_the_work_on_the_issue_that_it_closed(
     running: System,
 ):
-    number, other = await finished(running), await finished(running, DOCS)
+    number, other = await running.finished(), await running.finished(DOCS)
     async with client_of(running.github) as client:
         head = await client.head(REPOSITORY)
         sha = await client.commit(REPOSITORY, head.sha, {"fix.md": b"done"}, "Fix")
@@ -111,17 +97,17 @@ async def test_reverting_a_persons_pull_request_takes_back_the_work_on_the_issue
         made = await client.create_pull_request(REPOSITORY, "by-hand", "main", "By hand", body)
     running.github.merge(REPOSITORY, made.number, "alice")
     await running.until_idle()
-    assert await outcome(running, number) == "succeeded"
-    assert await outcome(running, other) == "pending"
+    assert await running.outcome(number) == "succeeded"
+    assert await running.outcome(other) == "pending"
     running.github.revert(REPOSITORY, made.number, "alice")
     await running.until_idle()
-    assert await outcome(running, number) == "failed"
+    assert await running.outcome(number) == "failed"
 
 
 async def test_the_number_of_the_pull_request_is_noted_also_where_the_closing_was_heard_first(
     running: System,
 ):
-    number = await finished(running)
+    number = await running.finished()
     assert await closed(running, number) == "succeeded"
     merged = {"number": 77, "merged": True, "body": f"Resolves: {REPOSITORY}#{number}"}
     async with running.gateway.acquire() as connection, connection.transaction():

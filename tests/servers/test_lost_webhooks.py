@@ -50,13 +50,6 @@ class Outage:
     def github(self) -> LocalGitHub:
         return self.system.github
 
-    async def finished(self, title: str = CLOUD, author: str = "alice") -> int:
-        """An issue that was worked, all of which was heard."""
-        number = self.github.open_issue(REPOSITORY, title, author=author)
-        await self.system.until_state(number, "done")
-        await self.system.until_idle()
-        return number
-
     async def lost(self, *happening: Callable[[], object]) -> None:
         """What happens now is told to nobody."""
         self.github.faults.lose_deliveries = 1_000_000
@@ -84,14 +77,6 @@ class Outage:
         )
         return made.number
 
-    async def outcome(self, number: int) -> str:
-        """How the newest outcome of an issue stands."""
-        state: str = await self.system.gateway.fetchval(
-            "SELECT state FROM agent_memories WHERE issue_number = $1 ORDER BY created_at DESC LIMIT 1",
-            number,
-        )
-        return state
-
     async def inbox(self) -> int:
         count: int = await self.system.gateway.fetchval("SELECT count(*) FROM inbox")
         return count
@@ -108,7 +93,7 @@ async def outage(database, redis_server, tmp_path) -> AsyncIterator[Outage]:
 
 async def test_a_delivery_that_comes_first_after_an_outage_hides_nothing_of_it(outage: Outage):
     outage.time.ago = 6 * HOURS
-    done = await outage.finished()
+    done = await outage.system.finished()
     await outage.look()
     lost: list[int] = []
     await outage.lost(
@@ -123,11 +108,11 @@ async def test_a_delivery_that_comes_first_after_an_outage_hides_nothing_of_it(o
     await outage.system.until_state(first, "done")
     assert await outage.look() == 2
     await outage.system.until_state(lost[0], "done")
-    assert await outage.outcome(done) == "succeeded"
+    assert await outage.system.outcome(done) == "succeeded"
 
 
 async def test_a_repository_is_looked_through_from_where_the_last_pass_began(outage: Outage):
-    await outage.finished()
+    await outage.system.finished()
     await outage.look()
     query = "SELECT looked_until FROM reconciled"
     looked = await outage.system.gateway.fetchval(query)
@@ -136,7 +121,7 @@ async def test_a_repository_is_looked_through_from_where_the_last_pass_began(out
 
 
 async def test_the_first_look_at_a_repository_goes_back_a_day(outage: Outage):
-    await outage.finished()
+    await outage.system.finished()
     outage.time.ago = 26 * HOURS
     await outage.lost(lambda: outage.github.open_issue(REPOSITORY, DOCS, author="alice"))
     outage.time.ago = 23 * HOURS
@@ -146,7 +131,7 @@ async def test_the_first_look_at_a_repository_goes_back_a_day(outage: Outage):
 
 
 async def test_a_repository_that_is_written_otherwise_in_the_settings_is_the_same_one(outage: Outage):
-    await outage.finished()
+    await outage.system.finished()
     geography = Geography((), {"octo/planets": "US"})
     await outage.lost(lambda: outage.github.open_issue("Octo/Planets", CLOUD, author="alice"))
     assert await outage.look(geography) == 1
@@ -157,7 +142,7 @@ async def test_a_repository_that_is_written_otherwise_in_the_settings_is_the_sam
 
 
 async def test_a_pass_that_fails_is_made_again_from_the_same_moment(outage: Outage):
-    number = await outage.finished()
+    number = await outage.system.finished()
     await outage.look()
     query = "SELECT looked_until FROM reconciled"
     looked = await outage.system.gateway.fetchval(query)
@@ -166,11 +151,11 @@ async def test_a_pass_that_fails_is_made_again_from_the_same_moment(outage: Outa
     assert await outage.look() == 0
     assert await outage.system.gateway.fetchval(query) == looked
     assert await outage.look() == 1
-    assert await outage.outcome(number) == "succeeded"
+    assert await outage.system.outcome(number) == "succeeded"
 
 
 async def test_what_was_heard_is_not_found_again(outage: Outage):
-    number = await outage.finished()
+    number = await outage.system.finished()
     github = outage.github
     github.label(REPOSITORY, number, "bug", "alice")
     github.close(REPOSITORY, number, "completed", "alice")
@@ -185,7 +170,7 @@ async def test_what_was_heard_is_not_found_again(outage: Outage):
 
 
 async def test_a_lost_closing_as_completed_proves_the_work_with_the_comment_before_it(outage: Outage):
-    number = await outage.finished()
+    number = await outage.system.finished()
     await outage.lost(
         lambda: outage.github.comment(REPOSITORY, number, "Peered both networks.", "alice"),
         lambda: outage.github.close(REPOSITORY, number, "completed", "alice"),
@@ -200,7 +185,7 @@ async def test_a_lost_closing_as_completed_proves_the_work_with_the_comment_befo
 
 
 async def test_a_lost_closing_as_not_planned_proves_nothing_and_ends_the_mission(outage: Outage):
-    done = await outage.finished()
+    done = await outage.system.finished()
     await outage.system.gateway.execute(
         "INSERT INTO pauses (scope, paused_by) VALUES ('agent:document-ninja', 'test')"
     )
@@ -211,22 +196,22 @@ async def test_a_lost_closing_as_not_planned_proves_nothing_and_ends_the_mission
         lambda: outage.github.close(REPOSITORY, waiting, "not_planned", "alice"),
     )
     assert await outage.look() == 2
-    assert await outage.outcome(done) == "pending"
+    assert await outage.system.outcome(done) == "pending"
     assert "closed as not_planned" in (await outage.system.until_state(waiting, "cancelled"))["reason"]
 
 
 async def test_a_lost_closing_by_a_bot_proves_nothing(outage: Outage):
-    number = await outage.finished()
+    number = await outage.system.finished()
     await outage.lost(lambda: outage.github.close(REPOSITORY, number, "completed", "stale[bot]"))
     await outage.look()
-    assert await outage.outcome(number) == "pending"
+    assert await outage.system.outcome(number) == "pending"
 
 
 async def test_a_lost_reopening_takes_the_lesson_back_and_the_issue_is_worked_again(outage: Outage):
-    number = await outage.finished()
+    number = await outage.system.finished()
     outage.github.close(REPOSITORY, number, "completed", "alice")
     await outage.system.until_idle()
-    assert await outage.outcome(number) == "succeeded"
+    assert await outage.system.outcome(number) == "succeeded"
     await outage.lost(lambda: outage.github.reopen(REPOSITORY, number, "alice"))
     assert await outage.look() == 1
     await outage.system.until("SELECT count(*) = 2 FROM missions WHERE state = 'done'")
@@ -236,8 +221,8 @@ async def test_a_lost_reopening_takes_the_lesson_back_and_the_issue_is_worked_ag
 
 
 async def test_of_what_was_lost_only_the_last_word_counts(outage: Outage):
-    number = await outage.finished()
-    other = await outage.finished(DOCS)
+    number = await outage.system.finished()
+    other = await outage.system.finished(DOCS)
     github = outage.github
     await outage.lost(
         lambda: github.close(REPOSITORY, number, "completed", "alice"),
@@ -247,7 +232,7 @@ async def test_of_what_was_lost_only_the_last_word_counts(outage: Outage):
         lambda: unlabel(github, other, "outcome:success"),
     )
     await outage.look()
-    assert (await outage.outcome(number), await outage.outcome(other)) == ("pending", "pending")
+    assert (await outage.system.outcome(number), await outage.system.outcome(other)) == ("pending", "pending")
     assert len(await outage.system.missions()) == 2
 
 
@@ -256,7 +241,7 @@ def unlabel(github: LocalGitHub, number: int, label: str) -> None:
 
 
 async def test_an_issue_that_came_and_went_in_the_outage_is_not_worked(outage: Outage):
-    await outage.finished()
+    await outage.system.finished()
     await outage.lost(
         lambda: outage.github.open_issue(REPOSITORY, DOCS, author="alice"),
         lambda: outage.github.close(REPOSITORY, 2, "completed", "alice"),
@@ -266,7 +251,7 @@ async def test_an_issue_that_came_and_went_in_the_outage_is_not_worked(outage: O
 
 
 async def test_an_issue_that_is_found_is_worked_once_however_often_it_was_closed_meanwhile(outage: Outage):
-    await outage.finished()
+    await outage.system.finished()
     await outage.lost(
         lambda: outage.github.open_issue(REPOSITORY, DOCS, author="alice"),
         lambda: outage.github.close(REPOSITORY, 2, "completed", "alice"),
@@ -299,16 +284,16 @@ async def test_a_lost_label_does_not_overrule_a_later_one_that_was_heard(outage:
 
 
 async def test_a_lost_outcome_label_counts_and_an_earlier_one_than_what_was_heard_does_not(outage: Outage):
-    number = await outage.finished()
+    number = await outage.system.finished()
     await outage.lost(lambda: outage.github.label(REPOSITORY, number, "outcome:success", "alice"))
     outage.github.label(REPOSITORY, number, "outcome:failure", "alice")
     await outage.system.until_idle()
     assert await outage.look() == 1
-    assert await outage.outcome(number) == "failed"
-    other = await outage.finished(DOCS)
+    assert await outage.system.outcome(number) == "failed"
+    other = await outage.system.finished(DOCS)
     await outage.lost(lambda: outage.github.label(REPOSITORY, other, "outcome:failure", "alice"))
     await outage.look()
-    assert await outage.outcome(other) == "failed"
+    assert await outage.system.outcome(other) == "failed"
 
 
 async def test_a_lost_label_by_someone_who_may_spend_lets_paid_work_start(database, redis_server, tmp_path):
@@ -325,7 +310,7 @@ async def test_a_lost_label_by_someone_who_may_spend_lets_paid_work_start(databa
 
 
 async def test_a_lost_merge_proves_the_work_and_a_lost_revert_takes_it_back(outage: Outage):
-    number = await outage.finished()
+    number = await outage.system.finished()
     pull = await outage.pull_request_of(number)
     await outage.lost(lambda: outage.github.merge(REPOSITORY, pull, "alice"))
     assert await outage.look() == 1
@@ -339,11 +324,11 @@ async def test_a_lost_merge_proves_the_work_and_a_lost_revert_takes_it_back(outa
 
 
 async def test_a_revert_that_names_the_commit_of_the_merge_takes_the_work_back(outage: Outage):
-    number = await outage.finished()
+    number = await outage.system.finished()
     pull = await outage.pull_request_of(number)
     sha = outage.github.merge(REPOSITORY, pull, "alice")
     await outage.system.until_idle()
-    assert await outage.outcome(number) == "succeeded"
+    assert await outage.system.outcome(number) == "succeeded"
     async with client_of(outage.github) as client:
         head = await client.head(REPOSITORY)
         commit = await client.commit(REPOSITORY, head.sha, {"1.md": None}, "Undo")
@@ -352,33 +337,33 @@ async def test_a_revert_that_names_the_commit_of_the_merge_takes_the_work_back(o
         undo = await client.create_pull_request(REPOSITORY, "undo", "main", "Undo", body)
     await outage.lost(lambda: outage.github.merge(REPOSITORY, undo.number, "alice"))
     assert await outage.look() == 1
-    assert await outage.outcome(number) == "failed"
+    assert await outage.system.outcome(number) == "failed"
 
 
 async def test_a_merge_that_is_found_after_its_revert_was_heard_proves_nothing(outage: Outage):
-    number = await outage.finished()
+    number = await outage.system.finished()
     pull = await outage.pull_request_of(number)
     await outage.lost(lambda: outage.github.merge(REPOSITORY, pull, "alice"))
     outage.github.revert(REPOSITORY, pull, "alice")
     await outage.system.until_idle()
-    assert await outage.outcome(number) == "failed"
+    assert await outage.system.outcome(number) == "failed"
     await outage.look()
-    assert await outage.outcome(number) == "failed"
+    assert await outage.system.outcome(number) == "failed"
 
 
 async def test_a_closing_that_is_found_after_the_revert_of_its_work_proves_nothing(outage: Outage):
-    number = await outage.finished()
+    number = await outage.system.finished()
     pull = await outage.pull_request_of(number)
     outage.github.merge(REPOSITORY, pull, "alice")
     await outage.lost(lambda: outage.github.close(REPOSITORY, number, "completed", "alice"))
     outage.github.revert(REPOSITORY, pull, "alice")
     await outage.system.until_idle()
     await outage.look()
-    assert await outage.outcome(number) == "failed"
+    assert await outage.system.outcome(number) == "failed"
 
 
 async def test_a_lost_closing_of_an_unmerged_pull_request_refutes_the_work(outage: Outage):
-    number = await outage.finished()
+    number = await outage.system.finished()
     pull = await outage.pull_request_of(number)
     async with client_of(outage.github) as client:
         outage.github.faults.lose_deliveries = 1_000_000
@@ -386,11 +371,11 @@ async def test_a_lost_closing_of_an_unmerged_pull_request_refutes_the_work(outag
         await outage.github.sent()
         outage.github.faults.clear()
     assert await outage.look() == 1
-    assert await outage.outcome(number) == "failed"
+    assert await outage.system.outcome(number) == "failed"
 
 
 async def test_webhooks_that_arrive_in_the_wrong_order_end_as_those_in_the_right_one(outage: Outage):
-    number = await outage.finished()
+    number = await outage.system.finished()
     await outage.lost(lambda: outage.github.close(REPOSITORY, number, "completed", "alice"))
     outage.github.reopen(REPOSITORY, number, "alice")
     await outage.system.until_idle()
@@ -402,7 +387,7 @@ async def test_webhooks_that_arrive_in_the_wrong_order_end_as_those_in_the_right
 
 
 async def test_a_webhook_that_is_redelivered_after_the_pass_changes_nothing(outage: Outage):
-    number = await outage.finished()
+    number = await outage.system.finished()
     github = outage.github
     await outage.lost(
         lambda: github.close(REPOSITORY, number, "completed", "alice"),
@@ -444,7 +429,7 @@ async def words_anywhere(outage: Outage, words: str) -> list[str]:
 
 
 async def test_whatever_happens_to_an_erased_issue_does_not_bring_its_words_back(outage: Outage):
-    number = await outage.finished(f"{CLOUD} zoes-words", author="zoe")
+    number = await outage.system.finished(f"{CLOUD} zoes-words", author="zoe")
     assert await words_anywhere(outage, "zoes-words")
     await erase(outage, "zoe")
     outage.time.ago = -1 * MINUTES
@@ -464,7 +449,7 @@ async def test_whatever_happens_to_an_erased_issue_does_not_bring_its_words_back
 
 
 async def test_an_issue_that_was_erased_before_it_was_worked_does_not_come_back(outage: Outage):
-    await outage.finished()
+    await outage.system.finished()
     await outage.lost(lambda: outage.github.open_issue(REPOSITORY, f"{CLOUD} zoes-words", author="zoe"))
     issue = {"number": 2, "title": "zoes-words", "user": {"login": "zoe"}}
     waiting = Delivery("waiting", "issues", REPOSITORY, {"action": "edited", "issue": issue})
@@ -480,7 +465,7 @@ async def test_an_issue_that_was_erased_before_it_was_worked_does_not_come_back(
 
 
 async def test_an_erased_comment_on_anothers_issue_comes_back_neither_redelivered_nor_found(outage: Outage):
-    number = await outage.finished()
+    number = await outage.system.finished()
     outage.github.comment(REPOSITORY, number, "zoes-words", "zoe")
     await outage.system.until_idle()
     assert await words_anywhere(outage, "zoes-words") == ["inbox", "missions"]
@@ -491,12 +476,12 @@ async def test_an_erased_comment_on_anothers_issue_comes_back_neither_redelivere
     await outage.system.until_idle()
     await outage.lost(lambda: outage.github.close(REPOSITORY, number, "completed", "alice"))
     assert await outage.look() == 1
-    assert await outage.outcome(number) == "succeeded"
+    assert await outage.system.outcome(number) == "succeeded"
     assert await words_anywhere(outage, "zoe") == []
 
 
 async def test_what_an_erased_person_did_is_not_applied_again_and_what_they_do_later_is(outage: Outage):
-    number = await outage.finished()
+    number = await outage.system.finished()
     outage.github.label(REPOSITORY, number, "outcome:success", "zoe")
     await outage.system.until_idle()
     await erase(outage, "zoe")
