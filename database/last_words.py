@@ -20,7 +20,7 @@ class Word:
     number: int
     topic: str
     """`state`, `label <name>`, `agent`, `merge`, `commit` for what it made; of a mission, with its id,
-    `verdict`, `closing` or `comment`."""
+    `verdict`, `closing`, `fix` or `comment`."""
     said: str
     at: datetime
 

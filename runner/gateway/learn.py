@@ -34,9 +34,9 @@ async def learn_from_issue(
     succeeded = event in ("closed", SUCCESS_LABEL)
     if event not in ("closed", "reopened", SUCCESS_LABEL, FAILURE_LABEL):
         return f"label {event} is not an outcome: use {SUCCESS_LABEL} or {FAILURE_LABEL}"
-    # Whether an issue is closed and how good a work is are two matters: a label that is heard late still overrules the
-    # closing that came after it. A reopening is a word on both.
-    topics = {"closed": ["closing"], "reopened": ["closing", "verdict"]}.get(event, ["verdict"])
+    # That an issue was closed or fixed and how good a work is are matters apart: a label that is heard late still
+    # overrules the closing that came after it. A reopening is a word on all.
+    topics = {"closed": ["closing"], "reopened": ["closing", "fix", "verdict"]}.get(event, ["verdict"])
     last = [
         await is_last(connection, issue.repository, issue.number, f"{topic} {mission}", event, at)
         for topic in topics
@@ -99,7 +99,7 @@ async def _close(
     words = []
     for issue in closed_by(body, repository):
         mission = await _last_finished(connection, repository, issue)
-        if mission is None or not await is_last(connection, repository, issue, f"verdict {mission}", by, at):
+        if mission is None or not await is_last(connection, repository, issue, f"fix {mission}", by, at):
             continue
         memory = await judge_outcome(
             connection, mission, succeeded=True, by=by, pr_number=number, merged=True, unless_refuted=True

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from database.memory import judge_outcome
-from runner.gateway.learn import learn_from_pull_request
+from runner.gateway.learn import learn_from_issue, learn_from_pull_request
+from runner.issue import Issue
 from tests.servers.github_fixtures import client_of
 from tests.servers.system import DOCS, REPOSITORY, System, open_system
 
@@ -113,3 +116,27 @@ async def test_the_number_of_the_pull_request_is_noted_also_where_the_closing_wa
     async with running.gateway.acquire() as connection, connection.transaction():
         await learn_from_pull_request(connection, REPOSITORY, "closed", {"pull_request": merged})
     assert await running.gateway.fetchval("SELECT pr_number FROM agent_memories") == 77
+
+
+async def merged_by_hand(system: System, number: int, at: datetime) -> str:
+    """A person's pull request that fixes the issue is heard as merged at that time."""
+    pull = {"number": 77, "merged": True, "body": f"Fixes #{number}", "closed_at": at.isoformat()}
+    async with system.gateway.acquire() as connection, connection.transaction():
+        await learn_from_pull_request(connection, REPOSITORY, "closed", {"pull_request": pull})
+    return await system.outcome(number)
+
+
+async def test_a_label_of_failure_that_is_heard_after_a_persons_merge_counts(running: System):
+    number = await running.finished()
+    assert await merged_by_hand(running, number, datetime.now(UTC) + timedelta(minutes=5)) == "succeeded"
+    running.github.label(REPOSITORY, number, "outcome:failure", "alice")
+    await running.until_idle()
+    assert await running.outcome(number) == "failed"
+
+
+async def test_a_persons_merge_that_is_heard_after_a_later_reopening_proves_nothing(running: System):
+    number = await running.finished()
+    issue = Issue(REPOSITORY, number, "", "")
+    async with running.gateway.acquire() as connection, connection.transaction():
+        await learn_from_issue(connection, issue, "reopened", "alice", "", datetime.now(UTC))
+    assert await merged_by_hand(running, number, datetime.now(UTC) - timedelta(minutes=5)) == "failed"
